@@ -1,0 +1,140 @@
+"""The books: what was accepted and what became of it, counted without a lock.
+
+Every event that the outbox accepts or adopts ends in exactly one of three columns, and until then it
+waits: ``accepted + adopted = delivered + refused + dropped + waiting``. Beside these stand notes that
+move no event (turned away, ambiguous, retried, mended …). This room counts and tells; it decides nothing.
+
+Counting takes no lock, so that no finalizer, signal handler or fork can be caught holding one: `next`
+on an `itertools.count` is a single step of the interpreter.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+logger = logging.getLogger("ocm_otel")
+
+#: Messages that are remembered as told. What comes from outside is bounded: past this, no more are told.
+MOST_REPORTS = 200
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The books at one moment; every number counts events.
+
+    Attributes:
+        accepted: taken by `Outbox.put`.
+        adopted: left behind by another process and taken over by this one.
+        delivered: answered by the API as counted.
+        refused: the API would not have them; kept with their reason.
+        dropped: accepted and then given up, always with a reason.
+        waiting: in none of these columns yet.
+        turned_away: not accepted by `put`, for instance because the queue was full; in no other column.
+        ambiguous: calls whose request left and whose answer never came: they may have counted.
+        retried: calls that had to be made again.
+        reasons: the same numbers by reason, ``{"refused": {"no-type-parameter": 1}}``, and every other
+            note there is: ``mended`` (sent without an id that was none), ``invalid`` (a tag without a
+            usable type), ``incomplete`` (a course event without a course), ``failed`` (calls by verdict).
+    """
+
+    accepted: int
+    adopted: int
+    delivered: int
+    refused: int
+    dropped: int
+    waiting: int
+    turned_away: int
+    ambiguous: int
+    retried: int
+    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def balanced(self) -> bool:
+        """True when every event that came in stands in exactly one column."""
+        out = self.delivered + self.refused + self.dropped + self.waiting
+        return self.accepted + self.adopted == out and self.waiting >= 0
+
+
+class _Tally:
+    """A number that only grows: any thread adds without a lock, readers come one at a time."""
+
+    __slots__ = ("_looks", "_steps")
+
+    def __init__(self) -> None:
+        self._steps = count()
+        self._looks = 0
+
+    def add(self) -> None:
+        next(self._steps)
+
+    def read(self) -> int:
+        value = next(self._steps) - self._looks  # a look is a step too, and is taken off again
+        self._looks += 1
+        return value
+
+
+class Books:
+    """The counters of one outbox."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str], _Tally] = {}
+        self._told: dict[object, object] = {}
+        self._reading = threading.RLock()  # a finalizer may look in the middle of a look
+
+    def add(self, column: str, reason: str = "") -> None:
+        """Count one event (or one call) in `column`, under `reason`; from any thread, without a lock."""
+        key = (column, reason)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies.setdefault(key, _Tally())
+        tally.add()
+
+    def report(self, key: object, message: str, *args: object) -> None:
+        """Log `message` as a warning, the first time that `key` is reported; at most 200 keys.
+
+        Args:
+            key: what the message is about; any hashable value.
+            message: a text with %-placeholders for `args`; no key of an account, no whole id.
+        """
+        if key in self._told or len(self._told) >= MOST_REPORTS:
+            return
+        mine = object()
+        if self._told.setdefault(key, mine) is mine:  # of several threads at once, one tells
+            self.tell(message, *args)
+
+    def tell(self, message: str, *args: object) -> None:
+        """Log `message` as a warning; for news of which there can be no storm. Never raises."""
+        try:
+            logger.warning(message, *args)
+        except Exception as error:  # noqa: BLE001 - the application's own filters and handlers; counted
+            self.add("failed_log", type(error).__name__)
+
+    def snapshot(self) -> Snapshot:
+        """Return all counters as they are now; the columns balance at any moment."""
+        with self._reading:
+            # Ends are read before beginnings: what arrives in between is then seen as waiting.
+            keys = sorted(self._tallies, key=lambda key: key[0] in ("accepted", "adopted"))
+            read = {key: self._tallies[key].read() for key in keys}
+        reasons: dict[str, dict[str, int]] = {}
+        total: dict[str, int] = {}
+        for (column, reason), value in read.items():
+            total[column] = total.get(column, 0) + value
+            if reason:
+                reasons.setdefault(column, {})[reason] = value
+        came = total.get("accepted", 0) + total.get("adopted", 0)
+        gone = sum(total.get(column, 0) for column in ("delivered", "refused", "dropped"))
+        return Snapshot(
+            **{name: total.get(name, 0) for name in _COLUMNS},
+            waiting=came - gone,
+            reasons=reasons,
+        )
+
+
+_COLUMNS = ("accepted", "adopted", "delivered", "refused", "dropped", "turned_away", "ambiguous", "retried")

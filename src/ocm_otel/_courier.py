@@ -1,0 +1,236 @@
+"""What to send next, and what to do with each answer: the life of an event between journal and API.
+
+The courier decides and books; it has no thread, no clock and no socket. Whoever drives it asks for the
+next call (`due`), makes it, and says what came of it (`answered`); `now` is handed in. One driver at a
+time: that is what makes it simple.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from ocm_otel._event import Event
+from ocm_otel._pace import SUSPECT, State
+from ocm_otel._verdict import Fate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocm_otel._books import Books
+    from ocm_otel._journal import Entry, Journal
+    from ocm_otel._pace import Pace
+    from ocm_otel._verdict import Verdict
+
+#: Seconds that have to pass before an outage of the same kind is told again.
+_QUIET = 60.0
+#: While the API is away each probe is another event, so that none that fails by itself can stand in the way
+#: of the others; past this many that were tried they take turns, and only each eighth is another one.
+_MOST_TRIED = 32
+_EACH = 8
+
+
+class Call(NamedTuple):
+    """An entry on its way to the API; `probe` if it is to find out whether the API is back."""
+
+    entry: Entry
+    probe: bool
+
+
+class Courier:
+    """Takes entries from the journal at the pace's word, and settles them by their verdicts.
+
+    Args:
+        journal: where the entries come from and go to.
+        pace: how fast.
+        books: where all is counted.
+        discard: give up an event whose call was ambiguous, instead of sending it again.
+        max_age: seconds after which an event is not sent any more, 0 for no limit.
+    """
+
+    def __init__(
+        self, journal: Journal, pace: Pace, books: Books, *, discard: bool = False, max_age: float = 0.0
+    ) -> None:
+        self.under_way = 0
+        self._journal = journal
+        self._pace = pace
+        self._books = books
+        self._discard = discard
+        self._max_age = max_age
+        self._later: list[tuple[float, int, Entry]] = []  # entries that wait on their own, by due time
+        self._lent: dict[int, int] = {}  # number -> how manieth it was to be taken, the oldest first
+        self._taken = 0
+        self._tried = 0  # probes since the API went away
+        self._stop_told = False
+        self._marks: list[tuple[int, Callable[[], object]]] = []
+        self._told: dict[str, float] = {}
+        self._over = False
+
+    def due(self, now: float, wall: float = 0.0) -> Call | None:
+        """Return the call to make now, None if there is none to make or it is not the time.
+
+        Args:
+            now: the courier's clock, seconds.
+            wall: the wall clock, seconds since 1970, for the age of an event.
+        """
+        if self._pace.start_in(now, self.under_way) > 0:
+            return None
+        while (entry := self._next(now)) is not None:
+            if self._may_go(entry, wall):
+                entry.attempts += 1
+                self.under_way += 1
+                self._journal.sent(entry)
+                return Call(entry, self._pace.started(now))
+        return None
+
+    def sleep(self, now: float) -> float:
+        """Return the seconds until `due` may have a call; infinity if only an answer or an event can help."""
+        wait = self._pace.start_in(now, self.under_way)
+        if self.has_ready() or (self._later and self._pace.state is not State.OPEN):
+            return wait
+        return max(wait, self._later[0][0] - now) if self._later else math.inf
+
+    def has_ready(self) -> bool:
+        """True if an event waits that was not taken yet."""
+        return self._journal.waiting() > len(self._lent)
+
+    @property
+    def awaited(self) -> bool:
+        """True while somebody waits for events to be settled."""
+        return bool(self._marks)
+
+    def answered(self, call: Call, verdict: Verdict, now: float, wall: float) -> None:
+        """Settle a call.
+
+        Args:
+            call: what `due` returned.
+            verdict: what its answer meant.
+            now: the courier's clock, seconds.
+            wall: the wall clock, seconds since 1970, for the refused file.
+        """
+        entry = call.entry
+        self.under_way -= 1
+        if self._over:
+            if verdict.fate is Fate.DELIVERED:
+                self._journal.settle(entry)  # so that nobody sends it again; its column is booked already
+            return
+        before = self._pace.state
+        delay = self._pace.heard(verdict, now, probe=call.probe, strikes=entry.strikes)
+        if before is not State.OPEN and self._pace.state is State.OPEN:
+            self._suspect()
+        if verdict.ambiguous:
+            self._books.add("ambiguous", verdict.reason)
+        if verdict.fate is Fate.DELIVERED:
+            self._journal.settle(entry)
+            self._end(entry, "delivered")
+        elif verdict.fate is Fate.REFUSED:
+            self._refuse(entry, verdict.reason, verdict.words, wall)
+        elif verdict.ambiguous and self._discard:
+            self._give_up(entry)
+        else:
+            self._again(entry, verdict, now, delay)
+        self._tell(before, verdict, now)
+
+    def mark(self, done: Callable[[], object]) -> None:
+        """Call `done` as soon as everything that is in the journal at this moment is settled."""
+        # Not by number: of two writers at once, the one with the higher number may be the first to offer.
+        ready = self._journal.waiting() - len(self._lent)
+        self._marks.append((self._taken + ready, done))
+        self._look_at_marks()
+
+    def abandon(self) -> None:
+        """Book nothing any more: the journal is let go of, and who takes it over will do so."""
+        self._over = True
+
+    def _next(self, now: float) -> Entry | None:
+        """Return the entry to call for: one whose own wait is over, or the oldest; any, if it is a probe."""
+        is_open = self._pace.state is State.OPEN
+        self._tried = 0 if is_open else self._tried + 1
+        turns = self._tried > _MOST_TRIED and self._tried % _EACH > 0
+        if self._later and (self._later[0][0] <= now if is_open else turns):
+            return heapq.heappop(self._later)[2]
+        entry = self._journal.take()
+        if entry is not None:
+            self._taken += 1
+            self._lent[entry.number] = self._taken
+        elif self._later and not is_open:
+            return heapq.heappop(self._later)[2]
+        return entry
+
+    def _suspect(self) -> None:
+        """The API is back: what was tried and failed meanwhile may fail by itself, and shuts nothing again."""
+        for _, _, entry in self._later:
+            entry.strikes = max(entry.strikes, SUSPECT)
+
+    def _may_go(self, entry: Entry, wall: float) -> bool:
+        """Return False, and settle the entry, if it is not to be sent (any more)."""
+        if self._max_age and wall - entry.at > self._max_age:
+            self._refuse(entry, "too-old", f"It waited for more than {self._max_age:.0f} s.", wall)
+            return False
+        if entry.in_doubt:
+            entry.in_doubt = False
+            self._books.add("ambiguous", "left-behind")
+            if self._discard:
+                self._give_up(entry)
+                return False
+        return True
+
+    def _refuse(self, entry: Entry, reason: str, words: str, wall: float) -> None:
+        """Put an entry into the refused file, and tell of the first one of its kind."""
+        kind = Event.from_query(entry.query).type[:80]
+        self._journal.set_aside(entry, reason, wall)
+        self._end(entry, "refused", reason)
+        self._books.report((reason, kind), "an event of type %a is refused: %s It is kept.", kind, words)
+
+    def _give_up(self, entry: Entry) -> None:
+        """Drop an entry that may have been counted already."""
+        self._journal.settle(entry)
+        self._end(entry, "dropped", "ambiguous")
+
+    def _end(self, entry: Entry, column: str, reason: str = "") -> None:
+        """Book the end of an entry, and let go who waited for it."""
+        del self._lent[entry.number]
+        self._books.add(column, reason)
+        if self._marks:
+            self._look_at_marks()
+
+    def _look_at_marks(self) -> None:
+        """Let go of those whose events are all settled."""
+        oldest = next(iter(self._lent.values()), math.inf)
+        still = []
+        for last, done in self._marks:
+            if oldest > last and (self._taken >= last or not self.has_ready()):
+                done()
+            else:
+                still.append((last, done))
+        self._marks = still
+
+    def _again(self, entry: Entry, verdict: Verdict, now: float, delay: float) -> None:
+        """Let an entry wait for its next call: for its own time, or with all others."""
+        self._books.add("retried", verdict.reason)
+        self._journal.back(entry)
+        if delay > 0:
+            entry.strikes += 1
+        heapq.heappush(self._later, (now + delay, entry.number, entry))
+
+    def _tell(self, before: State, verdict: Verdict, now: float) -> None:
+        """Log when deliveries stop and when they go on: two lines an outage, not thousands."""
+        after = self._pace.state
+        if after is before:
+            return
+        if after is State.OPEN:
+            if self._stop_told:
+                self._stop_told = False
+                self._books.tell("deliveries to the events API go on; %d events wait", self._journal.waiting())
+            return
+        if now - self._told.get(verdict.reason, -math.inf) >= _QUIET:
+            self._told[verdict.reason] = now
+            self._stop_told = True
+            self._books.tell(
+                "deliveries to the events API wait (%s): %s Nothing is lost; %d events wait, and one call now and "
+                "then finds out when they can go on.",
+                verdict.reason,
+                verdict.words,
+                self._journal.waiting(),
+            )

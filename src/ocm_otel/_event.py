@@ -1,0 +1,204 @@
+"""What happened: one event, its ids in the one form the API can take, and its query.
+
+This room knows what an id and a type are, and how they are written into a request. It does not know
+where they come from (`_tags`), nor what becomes of them (`_journal`, `_client`).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote
+
+#: The events API sits behind a gateway that takes 10,240 bytes of request line and headers together
+#: (AWS API Gateway quotas). Four values of 2,000 bytes leave room for the address and the headers.
+MAX_ENCODED_BYTES = 2_000
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_EXACT_FLOAT = 2**53
+_LONG_INT_BITS = 4_096
+_SHOWN = 12
+_LONGEST_NUMBER = 40
+
+
+class InvalidEvent(ValueError):
+    """A type or an id that the events API could not take; says which key, which value and which rule.
+
+    Attributes:
+        key: the tag's name, for instance ``ocm.user_id``.
+        shown: the value, shortened so that no whole id reaches a log.
+        rule: what the value would have to be.
+    """
+
+    def __init__(self, key: str, value: object, rule: str) -> None:
+        self.key = key
+        self.shown = show(value)
+        self.rule = rule
+        super().__init__(f"{key} = {self.shown}: {rule}")
+
+
+def show(value: object) -> str:
+    """Return `value` as a person may see it in a log: its kind and its beginning, never a whole text.
+
+    A text is cut to its first three characters unless it is blank, for it may be somebody's name.
+    """
+    if value is None or isinstance(value, bool | float | Decimal):
+        return repr(value)[:_LONGEST_NUMBER]
+    if isinstance(value, str):
+        if not value.strip():
+            return repr(value[:_SHOWN])
+        return f"{str.__getitem__(value, slice(0, 3))!a}… (a text of {len(value)} characters)"
+    kind = type(value).__name__
+    try:
+        size = f" of {len(value)}" if hasattr(value, "__len__") else ""
+    except Exception as error:  # noqa: BLE001 - a foreign object's __len__; the answer is shown
+        size = f" ({type(error).__name__} when measured)"
+    return f"a value of type {kind}{size}"
+
+
+def clean_type(value: object, key: str = "ocm.event_type") -> str:
+    """Return an event type as the API can take it.
+
+    Args:
+        value: what stood in the tag; only a text can be a type.
+        key: the name to put into the message.
+
+    Raises:
+        InvalidEvent: no text, blank, with control characters, not encodable, or too long.
+    """
+    if not isinstance(value, str):
+        raise InvalidEvent(key, value, "an event type is a text such as 'course-save'")
+    return _clean_text(value, key)
+
+
+def clean_id(value: object, key: str) -> str:
+    """Return an id as the API can take it: ``7``, ``"7"`` and ``7.0`` are one id.
+
+    Args:
+        value: a whole number, a text, a UUID or anything that is an index (a NumPy integer, say).
+        key: the name to put into the message.
+
+    Raises:
+        InvalidEvent: anything else: a boolean, a list, blank, not finite, a fraction, control
+            characters, a lone surrogate, too long.
+    """
+    if isinstance(value, str):
+        return _clean_text(value, key)
+    if isinstance(value, bool):
+        raise InvalidEvent(key, value, "a boolean is no id; an id is a whole number or a text")
+    if isinstance(value, float | Decimal):
+        return _whole(value, key)
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidEvent(key, value, "an id is a whole number or a text") from None
+    if number.bit_length() > _LONG_INT_BITS:
+        raise InvalidEvent(key, value, f"too long: an id has at most {MAX_ENCODED_BYTES} bytes")
+    return str(int(number))
+
+
+def _whole(value: float | Decimal, key: str) -> str:
+    """Return a float or a Decimal that is a whole number as that number."""
+    finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    if not finite or abs(value) > _EXACT_FLOAT or value != int(value):
+        raise InvalidEvent(key, value, "a number that is an id is finite and whole")
+    return str(int(value))
+
+
+def _clean_text(value: str, key: str) -> str:
+    """Return a text without the white space around it, if it can be sent at all."""
+    text = str.strip(value)  # of a str subclass (an Enum, say) the plain text
+    if not text:
+        raise InvalidEvent(key, value, "it is blank; leave the tag out instead")
+    if len(text) > MAX_ENCODED_BYTES:
+        raise InvalidEvent(key, value, f"too long: at most {MAX_ENCODED_BYTES} bytes once encoded")
+    if text.isascii() and text.isprintable() and len(text) * 3 <= MAX_ENCODED_BYTES:
+        return text
+    if _CONTROL.search(text):
+        raise InvalidEvent(key, value, "it has control characters")
+    try:
+        encoded = quote(text, safe="")
+    except UnicodeEncodeError:
+        raise InvalidEvent(key, value, "it has a lone surrogate and cannot be encoded") from None
+    if len(encoded) > MAX_ENCODED_BYTES:
+        raise InvalidEvent(key, value, f"too long: at most {MAX_ENCODED_BYTES} bytes once encoded")
+    return text
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Event:
+    """What happened, to be counted once by the events API.
+
+    Args:
+        type: the event's type, a text such as ``course-save``. The list of types is open.
+        course_id: the course; course events (``course-…``) should have one (API guide, part 8).
+        user_id: a session id or an internal id of the person.
+        entity_id: a group, family or entity of persons.
+        event_id: the event's own identity: two events with one id are one event. It never reaches
+            the API, which has no place for it.
+
+    Raises:
+        InvalidEvent: a type or an id that the API could not take.
+    """
+
+    type: str
+    course_id: str | None
+    user_id: str | None
+    entity_id: str | None
+    event_id: str | None
+
+    def __init__(
+        self,
+        type: str,  # noqa: A002 - the API's own word
+        *,
+        course_id: object = None,
+        user_id: object = None,
+        entity_id: object = None,
+        event_id: object = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "type", clean_type(type))
+        put(self, "course_id", None if course_id is None else clean_id(course_id, "ocm.course_id"))
+        put(self, "user_id", None if user_id is None else clean_id(user_id, "ocm.user_id"))
+        put(self, "entity_id", None if entity_id is None else clean_id(entity_id, "ocm.entity_id"))
+        put(self, "event_id", None if event_id is None else clean_id(event_id, "ocm.event_id"))
+
+    @classmethod
+    def from_query(cls, query: str) -> Event:
+        """Return the event that `query` was made of, without its event id, which is not in a query.
+
+        Raises:
+            InvalidEvent: there is no usable type or id in it.
+        """
+        said = dict(parse_qsl(query))
+        ids = {name: said.get(name) for name in ("course_id", "user_id", "entity_id")}
+        return cls(said.get("type", ""), **ids)
+
+    @property
+    def lacks_course(self) -> bool:
+        """True for a course event without a course id: the API takes it, a report cannot place it."""
+        return self.course_id is None and self.type.startswith("course-")
+
+    def query(self) -> str:
+        """Return the query of the API call, percent-encoded: ``type=course-save&course_id=7``."""
+        text = "type=" + _quoted_type(self.type)
+        if self.course_id is not None:
+            text += "&course_id=" + quote(self.course_id, safe="")
+        if self.user_id is not None:
+            text += "&user_id=" + quote(self.user_id, safe="")
+        if self.entity_id is not None:
+            text += "&entity_id=" + quote(self.entity_id, safe="")
+        return text
+
+
+@lru_cache(maxsize=256)
+def _quoted_type(text: str) -> str:
+    """Return a type percent-encoded; there are few of them, and each is met often."""
+    return quote(text, safe="")

@@ -1,0 +1,252 @@
+"""The worker: one thread that drives the courier, and the sender threads that make its calls.
+
+The worker alone touches the courier, so nothing there needs a lock. Everybody else drops an action into
+its inbox: a sender the answer to a call, a flush its mark, `put` an action that does nothing, only if the
+worker sleeps. Inbox and calls are `SimpleQueue`, which may be used from a finalizer or a signal handler in
+the middle of itself.
+
+Threads start when there is work. Where none can be started (the end of the interpreter on some Pythons),
+whoever waits for the outcome drives the courier in its place.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import threading
+import time
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from ocm_otel._verdict import Failure, judge_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocm_otel._books import Books
+    from ocm_otel._client import Client, Connection
+    from ocm_otel._courier import Call, Courier
+    from ocm_otel._journal import Journal
+    from ocm_otel._verdict import Verdict
+
+_Action = "Callable[[], object]"
+
+#: Seconds that the worker rests after something in it failed that should not.
+_REST = 1.0
+
+
+class Worker:
+    """Drives a courier in the background, from the first `wake` to `stop`.
+
+    Args:
+        courier: whose calls are made and answered.
+        journal: where it looks, now and then, for what dead processes left behind.
+        client: makes the client; called once, in the background, for it is slow.
+        books: where a failure of our own is counted.
+        timeout: seconds that one call may take.
+        delay: seconds that a first event waits for company.
+    """
+
+    def __init__(
+        self,
+        courier: Courier,
+        journal: Journal,
+        client: Callable[[], Client],
+        books: Books,
+        *,
+        timeout: float,
+        delay: float = 0.0,
+    ) -> None:
+        self._courier = courier
+        self._journal = journal
+        self._next_watch = -math.inf if journal.watch_every else math.inf
+        self._make_client = client
+        self._client: Client | None = None
+        self._books = books
+        self._timeout = timeout
+        self._delay = delay
+        self._inbox: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._senders = 0
+        self._asleep = False
+        self._not_before = -math.inf
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._driving = threading.Lock()
+
+    # --- for everybody ------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """See to it that an event that was just offered gets on its way."""
+        if self._asleep:
+            self._asleep = False
+            self._inbox.put(_nothing)
+        elif self._thread is None:
+            self._start()
+
+    def start(self) -> None:
+        """Begin, although no event has come yet: others may have left some behind."""
+        self._start()
+
+    def settled(self, end: float) -> bool:
+        """Wait until all that is in the journal now is settled, or until `end`; returns whether it is."""
+        done = threading.Event()
+        end = min(end, time.monotonic() + threading.TIMEOUT_MAX / 2)
+        self._inbox.put(partial(self._mark, done))
+        if not self._start():
+            self._drive(end, done)
+        return done.wait(max(0.0, end - time.monotonic()))
+
+    def stop(self, end: float) -> None:
+        """Make no more calls, take in the answers to those under way, and end; waits for that until `end`."""
+        self._inbox.put(self._stop)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, end - time.monotonic()))
+
+    # --- the worker's thread ------------------------------------------------------------------------------
+
+    def _start(self) -> bool:
+        """Start the thread if there is none; False if it cannot be started now."""
+        if self._thread is not None or not self._starting.acquire(blocking=False):
+            return True  # it runs, or somebody else is at it
+        try:
+            if self._thread is None:
+                self._thread = _start_thread("ocm-otel-worker", self._run)
+        except RuntimeError as error:
+            self._books.add("failed_thread", type(error).__name__)
+            return False
+        finally:
+            self._starting.release()
+        return True
+
+    def _run(self) -> None:
+        """Drive until stopped; a failure of our own is told, and does not end deliveries."""
+        rest = 0.0
+        while not self._stopped or self._courier.under_way:
+            with self._driving:
+                try:
+                    self._take_in(rest)
+                    rest = 0.0
+                    self._step(math.inf)
+                except Exception as error:  # noqa: BLE001 - the border: the only thread must not die
+                    rest = _REST
+                    self._books.add("failed_worker", type(error).__name__)
+                    text = "the worker failed (%s) and goes on"
+                    self._books.report("failed_worker", text, type(error).__name__)
+
+    def _drive(self, end: float, done: threading.Event) -> None:
+        """Do the worker's work in this thread until `done` or `end`."""
+        while not done.is_set() and time.monotonic() < end:
+            if not self._driving.acquire(timeout=max(0.0, end - time.monotonic())):
+                return
+            try:
+                self._step(end)
+            finally:
+                self._driving.release()
+
+    def _step(self, end: float) -> None:
+        """Hand out what is due, then wait for whatever comes first, until `end` at most."""
+        now = time.monotonic()
+        if now >= self._next_watch:
+            self._journal.adopt()
+            self._next_watch = now + (self._journal.watch_every or math.inf)
+        if now >= self._not_before or self._courier.awaited:
+            # Not past the end: a call that cannot be waited for would only be ambiguous.
+            while not self._stopped and time.monotonic() < end:
+                if (call := self._courier.due(now, time.time())) is None:
+                    break
+                self._hand_out(call, end)
+        self._asleep = True
+        if self._courier.has_ready():
+            self._asleep = False  # a further event would not change what we wait for
+        now = time.monotonic()
+        wait = self._courier.sleep(now)
+        if not self._courier.awaited:
+            wait = max(wait, self._not_before - now)
+        idle = self._courier.under_way == 0 and wait == math.inf
+        self._take_in(min(wait, end - now, self._next_watch - now))
+        self._asleep = False
+        if idle and self._delay and self._courier.has_ready():
+            self._not_before = time.monotonic() + self._delay
+
+    def _take_in(self, wait: float) -> None:
+        """Wait for one action, carry it out, and with it all that came meanwhile."""
+        try:
+            if wait > 0:
+                self._inbox.get(timeout=None if wait == math.inf else wait)()
+            while True:
+                self._inbox.get_nowait()()
+        except Empty:
+            return
+
+    def _mark(self, done: threading.Event) -> None:
+        """Note that somebody waits for all that is in the journal now."""
+        self._courier.mark(done.set)
+
+    def _stop(self) -> None:
+        """Let the senders end once they have made the calls that they have, and this thread with them."""
+        self._stopped = True
+        for _ in range(self._senders):
+            self._calls.put(None)
+
+    # --- the senders' threads -----------------------------------------------------------------------------
+
+    def _hand_out(self, call: Call, end: float) -> None:
+        """Give a call to a sender, a new one if all have a call; make it here if there can be none."""
+        if self._client is None:
+            try:
+                self._client = self._make_client()
+            except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
+                self._books.add("failed_client", type(error).__name__)
+                self._answered(call, judge_failure(Failure.MISCONFIGURED))
+                return
+        if self._courier.under_way > self._senders:
+            try:
+                _start_thread(f"ocm-otel-sender-{self._senders + 1}", self._send_all)
+                self._senders += 1
+            except RuntimeError as error:
+                self._books.add("failed_thread", type(error).__name__)
+        if self._senders:
+            self._calls.put(call)
+        else:
+            connection = self._client.connect()
+            self._send(connection, call, min(self._timeout, max(0.001, end - time.monotonic())))
+            connection.close()
+
+    def _send_all(self) -> None:
+        """Make call after call over one kept connection: a sender's whole life."""
+        connection = self._client.connect()  # type: ignore[union-attr] - made before the first sender
+        while (call := self._calls.get()) is not None:
+            self._send(connection, call, self._timeout)
+        connection.close()
+
+    def _send(self, connection: Connection, call: Call, timeout: float) -> None:
+        """Make one call, and put what it meant into the inbox, whatever happens."""
+        verdict = judge_failure(Failure.BROKEN)
+        try:
+            verdict = connection.send(call.entry.query, timeout)
+        except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
+            self._books.add("failed_call", type(error).__name__)
+        self._inbox.put(partial(self._answered, call, verdict))
+
+    def _answered(self, call: Call, verdict: Verdict) -> None:
+        """Settle a call, in the worker's thread."""
+        self._courier.answered(call, verdict, time.monotonic(), time.time())
+
+
+def _nothing() -> None:
+    """Wake the worker, no more."""
+
+
+def _start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    """Start a daemon thread that inherits no context: no span, no baggage, no request's variables.
+
+    Raises:
+        RuntimeError: the interpreter starts no threads any more, or the system has none to give.
+    """
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    contextvars.Context().run(thread.start)
+    return thread
