@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from ocm_otel._emit import emit
     from ocm_otel._event import Event, InvalidEvent
     from ocm_otel._outbox import Outbox
-    from ocm_otel._settings import Settings, SettingsError
+    from ocm_otel._settings import Settings
     from ocm_otel._tags import tags
+    from ocm_otel._values import SettingsError
     from ocm_otel.logging import OCMHandler
     from ocm_otel.logs import OCMLogExporter, OCMLogRecordProcessor
     from ocm_otel.spans import OCMSpanExporter, OCMSpanProcessor
@@ -33,7 +34,7 @@ _HOMES = {
     "OCMSpanProcessor": "spans",
     "Outbox": "_outbox",
     "Settings": "_settings",
-    "SettingsError": "_settings",
+    "SettingsError": "_values",
     "emit": "_emit",
     "tags": "_tags",
 }

@@ -1,0 +1,153 @@
+"""What all doors share: taking an event in, telling what was wrong with it, and the border.
+
+A door looks at a record of the user's, and this room does the rest: it reads the tags, books and
+reports the faults, and puts the event into the outbox. Nothing that goes wrong here may reach the
+application; what is caught is counted as ``failed_door`` and told once. It knows neither spans nor lines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ocm_otel import _tags
+from ocm_otel._books import Books
+
+# Imported here and not at the first event: the import registers what is to happen at exit, and must
+# come before the providers register theirs.
+from ocm_otel._outbox import Outbox
+from ocm_otel._shared import shared
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ocm_otel._event import InvalidEvent
+
+#: Counts what failed in a door whose outbox could not even count.
+last_resort = Books()
+
+_SHOWN_TYPE = 60
+
+
+def admit(outbox: Outbox, tags: Mapping[str, object], event_id: str | None = None) -> bool:
+    """Put the event that `tags` describe into `outbox`; what is wrong with them is booked and told once.
+
+    Args:
+        outbox: where the event goes.
+        tags: the attributes of the record under their flat names.
+        event_id: the identity of the record, if it has one.
+
+    Returns:
+        True when the outbox took the event.
+    """
+    event, faults = _tags.read(tags, event_id=event_id)
+    for fault in faults:
+        _tell(outbox.books, fault, usable=event is not None)
+    if event is None:
+        return False
+    if event.lacks_course:
+        outbox.books.add("incomplete", "course_id")
+        outbox.books.report(
+            ("incomplete", event.type),
+            "an event of type %.*s has no %s: it is sent, but no report can say of which course it was; "
+            "set the tag on the same span or line",
+            _SHOWN_TYPE,
+            event.type,
+            _tags.COURSE,
+        )
+    return outbox.put(event)
+
+
+def _tell(books: Books, fault: InvalidEvent, *, usable: bool) -> None:
+    """Count a fault, and report it once for each key and rule."""
+    books.add("mended" if usable else "invalid", fault.key.removeprefix("ocm."))
+    done = "the event is sent without it" if usable else "no event is made of it"
+    books.report((fault.key, fault.rule), "%s; %s", fault, done)
+
+
+class Door:
+    """The way from one door to its outbox: the one it was given, or the process's.
+
+    The process's is made when the first door is: a process that has no event to tell yet may have some to
+    deliver, which one that died left behind.
+
+    Args:
+        name: what the door is called in messages.
+        outbox: where its events go; None for the shared outbox.
+        options: settings for the shared outbox that win over the environment.
+        late: make the shared outbox at the first event instead.
+    """
+
+    __slots__ = ("_options", "_outbox", "name")
+
+    def __init__(
+        self,
+        name: str,
+        outbox: Outbox | None = None,
+        options: Mapping[str, object] | None = None,
+        *,
+        late: bool = False,
+    ) -> None:
+        self.name = name
+        self._outbox = outbox
+        self._options = dict(options or {})
+        if not late:
+            try:
+                self.outbox()
+            except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
+                self.failed(error)
+
+    def outbox(self) -> Outbox:
+        """Return the outbox, the process's own if none was given."""
+        if self._outbox is None:
+            self._outbox = shared(**self._options)
+            self._options = {}
+        if self._options:
+            self._outbox.books.report(
+                (self.name, "options"),
+                "%s was given an outbox, so these options of its own have no effect: %s",
+                self.name,
+                ", ".join(sorted(map(str, self._options))),
+            )
+        return self._outbox
+
+    def admit(self, tags: Mapping[str, object], event_id: str | None = None) -> bool:
+        """Put the event that `tags` describe into the outbox; see `admit`."""
+        return admit(self.outbox(), tags, event_id)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until the outbox is empty, and leave it open, for others may use it.
+
+        Args:
+            timeout: seconds; None for the shutdown timeout of the settings.
+
+        Returns:
+            True when nothing waits any more; a door that never let anything in has nothing to wait for.
+        """
+        if self._outbox is None:
+            return True
+        try:
+            return bool(self._outbox.flush(timeout))
+        except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
+            self.failed(error)
+            return False
+
+    def flush_millis(self, timeout_millis: float | None) -> bool:
+        """Do as `flush` does, with OpenTelemetry's unit."""
+        return self.flush(None if timeout_millis is None else timeout_millis / 1000)
+
+    def failed(self, error: Exception) -> None:
+        """Count and tell, once for each kind, what went wrong in a door; never raises."""
+        kind = type(error).__name__
+        try:
+            self._count(self.outbox().books, kind)
+        except Exception as second:  # noqa: BLE001 - not even the books work; counted in the last resort
+            self._count(last_resort, f"{kind}, {type(second).__name__}")
+
+    def _count(self, books: Books, kind: str) -> None:
+        books.add("failed_door", kind)
+        books.report(
+            (self.name, "failed", kind),
+            "%s could not read a record (%s): it makes no event of it, and the record goes on untouched",
+            self.name,
+            kind,
+        )

@@ -1,0 +1,60 @@
+"""The door for plain `logging`: a handler, for applications without OpenTelemetry.
+
+It reads the tags from what `extra=` put on the line (and from a message that is a mapping, as structlog
+makes it for its formatter); it formats nothing, writes nothing, and knows nothing of delivery.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ocm_otel._doors import Door
+from ocm_otel._tags import find
+
+if TYPE_CHECKING:
+    from ocm_otel._outbox import Outbox
+
+
+class OCMHandler(logging.Handler):
+    """Makes an event of each log line that bears an event type; never raises, never blocks.
+
+    ``log.info("saved", extra={"ocm.event_type": "course-save", "ocm.course_id": 7})``; nested
+    (``extra={"ocm": {"event_type": …}}``) and keywords (``extra={"ocm_event_type": …}``) do as well.
+    A line below its logger's level reaches no handler, so it is no event either.
+
+    Args:
+        level: lines below it are not looked at.
+        outbox: where the events go; by default the process's shared outbox, made from the environment.
+    """
+
+    def __init__(self, level: int | str = logging.NOTSET, *, outbox: Outbox | None = None) -> None:
+        super().__init__(level)
+        self._door = Door(type(self).__name__, outbox)
+
+    def createLock(self) -> None:  # noqa: N802 - logging's own name
+        """Make no lock: there is no stream to guard, and the outbox may log while it holds its own."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Pass a line that the filters let through to `emit`, without a lock around it."""
+        passed: Any = self.filter(record)
+        if passed:  # since Python 3.12 a filter may give another record in place of this one
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the event of a line; the line stays as it is and is not formatted."""
+        try:
+            tags = find(record.__dict__)
+            if tags is None and isinstance(record.msg, Mapping):
+                tags = find(record.msg)
+            if tags is not None:
+                self._door.admit(tags)
+        except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
+            self._door.failed(error)
+
+    def flush(self) -> None:
+        """Deliver what waits, as long as ``shutdown_timeout`` allows; the outbox stays open."""
+        self._door.flush(None)
