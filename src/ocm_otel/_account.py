@@ -6,90 +6,37 @@
             000001.ledger …
         refused.jsonl                    what the API would not have
 
-A process proves that it lives by an exclusive `flock` on its `owner` file, which the kernel releases at
-its death, whatever the death. A lock belongs to the open file, and a fork shares the open file: so a child
-closes what it inherited (`LedgerSet.let_go`), or it would keep a dead parent's ledgers from being adopted.
-
 Directories are 0700 and files 0600. A directory that belongs to somebody else, that others may write to,
 or that is a link, is not used.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
+import re
 import secrets
 import stat
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ocm_otel._ledger import ForeignLedger, Ledger
+from ocm_otel._ledgerset import LEDGERS, OWNER, LedgerSet, lock_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-_OWNER = "owner"
-_LEDGERS = "*.ledger"
+_SET = re.compile(r"\d{8}T\d{6}-\d+-[0-9a-f]{6}")
+
+#: Held from the opening of a lock's file until the lock is known to its account. Who forks holds it meanwhile,
+#: or the child would inherit a lock that it knows nothing of.
+opening = threading.RLock()
 
 
 class UnusableSpool(OSError):
     """The spool directory cannot be used; the message says which, and why."""
-
-
-class LedgerSet:
-    """The ledgers of one process, locked by us: our own, or those of a dead process.
-
-    Attributes:
-        path: its directory.
-        ours: True if this process made it.
-    """
-
-    def __init__(self, path: Path, lock: int, *, ours: bool) -> None:
-        self.path = path
-        self.ours = ours
-        self._lock = lock
-        self._count = 0
-
-    def new(self, size: int) -> Ledger:
-        """Return a new ledger of `size` bytes.
-
-        Raises:
-            OSError: there is no room for it.
-        """
-        while True:
-            self._count += 1  # two threads may get one number; the file system lets one of them have it
-            with suppress(FileExistsError):
-                return Ledger(self.path / f"{self._count:06}.ledger", size)
-
-    def ledgers(self) -> tuple[list[Ledger], list[str]]:
-        """Open the ledgers that are there, the oldest first; and the names of files that are none."""
-        found: list[Ledger] = []
-        foreign: list[str] = []
-        for path in sorted(self.path.glob(_LEDGERS)):
-            try:
-                found.append(Ledger(path))
-            except (ForeignLedger, OSError):
-                foreign.append(path.name)
-        return found, foreign
-
-    def close(self) -> None:
-        """Unlock it, so that whoever lives may take over what is owed; an empty one is removed."""
-        if self._lock < 0:
-            return
-        with suppress(OSError):
-            if not any(path.name != _OWNER for path in self.path.iterdir()):
-                (self.path / _OWNER).unlink(missing_ok=True)
-                self.path.rmdir()
-        self.let_go()
-
-    def let_go(self) -> None:
-        """Close our hold on the lock and nothing else: in a forked child it is the parent's."""
-        if self._lock >= 0:
-            lock, self._lock = self._lock, -1
-            os.close(lock)
 
 
 class Account:
@@ -107,6 +54,8 @@ class Account:
     def __init__(self, root: Path, endpoint: str, key: str) -> None:
         self._root = root
         self.path = root / hashlib.sha256(f"{endpoint}\0{key}".encode()).hexdigest()[:20]
+        self._held: list[LedgerSet] = []
+        self._closed = False
         self.make()
 
     def make(self) -> None:
@@ -126,12 +75,17 @@ class Account:
             msg = f"{error.filename or self._root}: {error.strerror}"
             raise UnusableSpool(error.errno, msg) from error
 
+    def _sets(self) -> list[Path]:
+        """Return the directories that are named as ledger sets, the oldest first."""
+        try:
+            found = sorted(path for path in self.path.iterdir() if _SET.fullmatch(path.name))
+        except OSError:  # somebody removed it
+            return []
+        return [path for path in found if path.is_dir() and not path.is_symlink()]
+
     def has_ledgers(self) -> bool:
         """True if any process, living or dead, has ledgers here."""
-        try:
-            return any(path.is_dir() for path in self.path.iterdir())
-        except OSError:
-            return False
+        return bool(self._sets())
 
     def open_set(self) -> LedgerSet:
         """Return a new, empty ledger set, locked.
@@ -139,58 +93,74 @@ class Account:
         Raises:
             OSError: it cannot be made.
         """
-        while True:
+        while not self._closed:
             name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{secrets.token_hex(3)}"
             path = self.path / name
             path.mkdir(mode=0o700)
-            lock = _lock(path / _OWNER, os.O_CREAT)
-            if lock is not None:  # else a sibling took it for left behind, in the instant before the lock
-                return LedgerSet(path, lock, ours=True)
+            try:
+                held = self._hold(path)
+            except FileNotFoundError:
+                continue  # as below, and it is removed already
+            except OSError:
+                with suppress(OSError):
+                    (path / OWNER).unlink(missing_ok=True)
+                    path.rmdir()
+                raise
+            if held is not None:  # else a sibling took it for left behind, in the instant before the lock
+                return held
+        raise UnusableSpool("closed")
 
-    def left_behind(self, ours: Collection[str] = ()) -> Iterator[LedgerSet]:
-        """Lock and return, one by one, the ledger sets whose processes are dead, the oldest first.
-
-        Args:
-            ours: names that need not be tried.
-        """
-        with suppress(OSError):
-            for name in sorted(os.listdir(self.path)):
-                path = self.path / name
-                if name in ours or not path.is_dir() or path.is_symlink():
-                    continue
-                lock = _lock(path / _OWNER, os.O_CREAT)
-                if lock is not None:
-                    yield LedgerSet(path, lock, ours=False)
+    def left_behind(self) -> Iterator[LedgerSet]:
+        """Lock and return, one by one, the ledger sets whose processes are dead, the oldest first."""
+        ours = {held.path for held in self._held if held.locked}
+        for path in self._sets():
+            if path not in ours:
+                with suppress(OSError):
+                    held = self._hold(path)
+                    if held is not None:
+                        yield held
 
     def bytes_used(self) -> int:
         """Return how much room all ledgers of the account take, those of other processes included."""
         used = 0
-        for path in self.path.glob(f"*/{_LEDGERS}"):
+        for path in self.path.glob(f"*/{LEDGERS}"):
             with suppress(OSError):
-                used += path.stat().st_size
+                used += path.stat(follow_symlinks=False).st_size
         return used
 
+    def close(self) -> None:
+        """Unlock everything that is locked; nothing is locked any more."""
+        with opening:
+            self._closed = True
+        for held in self._held:
+            held.close()
 
-def _lock(path: Path, flags: int) -> int | None:
-    """Return an open and locked file; None if somebody holds it, or removed it meanwhile."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False)):
-            return handle
-    except OSError:  # held by a living process, or gone: both mean that it is not ours to take
-        os.close(handle)
-        return None
-    os.close(handle)
-    return None
+    def let_go(self) -> None:
+        """Close, in a forked child, the locks that are the parent's."""
+        self._closed = True
+        for held in self._held:
+            held.let_go()
+
+    def _hold(self, path: Path) -> LedgerSet | None:
+        """Lock a ledger set; None if a living process holds it, or it was removed meanwhile.
+
+        Raises:
+            OSError: its lock cannot be opened.
+        """
+        with opening:
+            if self._closed:
+                return None
+            lock = lock_owner(path)
+            if lock is None:
+                return None
+            held = LedgerSet(path, lock)
+            self._held = [*(old for old in self._held if old.locked), held]
+            return held
 
 
 def _check(path: Path) -> None:
     """Raise `UnusableSpool` unless `path` is a directory that nobody else can have planted or can change."""
-    found = os.stat(path, follow_symlinks=False)
+    found = path.stat(follow_symlinks=False)
     if not stat.S_ISDIR(found.st_mode):
         msg = f"{path} is no directory (a link is not followed)"
     elif found.st_uid != os.geteuid():

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 logger = logging.getLogger("ocm_otel")
 
 #: Messages that are remembered as told. What comes from outside is bounded: past this, no more are told.
 MOST_REPORTS = 200
+#: Seconds without an event turned away after which there is said to be room again.
+CALM = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Snapshot:
         retried: calls that had to be made again.
         reasons: the same numbers by reason, ``{"refused": {"no-type-parameter": 1}}``, and every other
             note there is: ``mended`` (sent without an id that was none), ``invalid`` (a tag without a
-            usable type), ``incomplete`` (a course event without a course), ``failed`` (calls by verdict).
+            usable type), ``incomplete`` (a course event without a course), ``skipped``, ``failed_…`` (our own
+            failures).
     """
 
     accepted: int
@@ -81,9 +85,17 @@ class _Tally:
 
 
 class Books:
-    """The counters of one outbox."""
+    """The counters of one outbox.
+
+    Attributes:
+        on_lag: told the seconds from acceptance to delivery of each delivered event.
+        turning_away: True from the first event that was turned away until there is room again.
+    """
 
     def __init__(self) -> None:
+        self.on_lag: Callable[[float], object] = _ignore
+        self.turning_away = False
+        self._turned_away_at = 0.0
         self._tallies: dict[tuple[str, str], _Tally] = {}
         self._told: dict[object, object] = {}
         self._reading = threading.RLock()  # a finalizer may look in the middle of a look
@@ -101,7 +113,8 @@ class Books:
 
         Args:
             key: what the message is about; any hashable value.
-            message: a text with %-placeholders for `args`; no key of an account, no whole id.
+            message: a text with %-placeholders; no key of an account, no whole id.
+            *args: what stands in their place.
         """
         if key in self._told or len(self._told) >= MOST_REPORTS:
             return
@@ -113,8 +126,24 @@ class Books:
         """Log `message` as a warning; for news of which there can be no storm. Never raises."""
         try:
             logger.warning(message, *args)
+            if _unheard() and logging.lastResort is not None:
+                logging.lastResort.handle(logger.makeRecord(logger.name, logging.WARNING, "", 0, message, args, None))
         except Exception as error:  # noqa: BLE001 - the application's own filters and handlers; counted
             self.add("failed_log", type(error).__name__)
+
+    def turn_away(self, reason: str, waiting: int) -> None:
+        """Count an event that the journal could not take, and tell when that begins."""
+        self.add("turned_away", reason)
+        self._turned_away_at = time.monotonic()
+        if not self.turning_away:
+            self.turning_away = True
+            self.tell("no event is accepted for now (%s); %d events wait", reason, waiting)
+
+    def has_room(self) -> None:
+        """Tell that events are accepted again, once that has lasted for a moment."""
+        if time.monotonic() - self._turned_away_at > CALM:
+            self.turning_away = False
+            self.tell("events are accepted again; %d were turned away", self.snapshot().turned_away)
 
     def snapshot(self) -> Snapshot:
         """Return all counters as they are now; the columns balance at any moment."""
@@ -137,4 +166,22 @@ class Books:
         )
 
 
+def _unheard() -> bool:
+    """True if only telemetry listens to our messages, as under `opentelemetry-instrument`: nobody reads them.
+
+    Python prints a warning for which there is no handler at all; a handler that exports counts as one.
+    """
+    found: list[logging.Handler] = []
+    at: logging.Logger | None = logger
+    while at is not None:
+        found += at.handlers
+        at = at.parent if at.propagate else None
+    return bool(found) and all(type(handler).__module__.split(".")[0] in _DEAF for handler in found)
+
+
+def _ignore(_: float) -> None:
+    """Do nothing with a number that nobody asked for."""
+
+
+_DEAF = ("opentelemetry", "ocm_otel")
 _COLUMNS = ("accepted", "adopted", "delivered", "refused", "dropped", "turned_away", "ambiguous", "retried")

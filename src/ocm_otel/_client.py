@@ -1,18 +1,14 @@
 """One call to the events API, from query to verdict. The only importer of httpx.
 
 A call never raises and always ends in a verdict. It goes through an `httpx` transport, not through a
-client: no redirect is followed, no cookie kept, no line with the address logged. Our own traffic is kept
-out of the application's telemetry: the OpenTelemetry context is empty and suppressed while a call runs,
-and what httpx and httpcore would log of it is filtered out (of ours only).
+client: no redirect is followed, no cookie kept, no line with the address logged.
 
 Whether a request left is known, not guessed: httpcore's trace extension says when its head was written.
 """
 
 from __future__ import annotations
 
-import logging
 import ssl
-import threading
 import time
 import zlib
 from contextlib import suppress
@@ -22,55 +18,30 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
-from opentelemetry import context as otel_context
 
-from ocm_otel._settings import SettingsError
+from ocm_otel._quiet import hush, quietly
+from ocm_otel._values import SettingsError
 from ocm_otel._verdict import Failure, Verdict, judge, judge_failure
 
 if TYPE_CHECKING:
     from ocm_otel._settings import Settings
 
+#: What makes the calls: tests and set-ups of the user's own may bring one.
+Transport = httpx.BaseTransport
+
 #: How much of a body is read: an answer of the API has some hundred bytes.
 MOST_BODY = 64 * 1024
 #: Seconds that a connection is kept without a call; shorter than the 60 s of usual load balancers.
 _KEEP_ALIVE = 50.0
-_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 
-_NOT_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+_NOT_LEFT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
 _CUT_OFF = (httpx.WriteError, httpx.WriteTimeout)
-
-
-class _OurCall(threading.local):
-    """True in a thread while it makes one of our calls."""
-
-    now = False
-
-
-_our_call = _OurCall()
-
-
-class _Discreet(logging.Filter):
-    """Keeps lines about our own calls out of the log: they would show addresses with ids."""
-
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - the logging module's form
-        return not _our_call.now
-
-
-_discreet = _Discreet()
-
-
-def _quiet_context() -> otel_context.Context:
-    """Return a context without span and baggage in which instrumentations make no span.
-
-    The plain key is the one that OpenTelemetry's instrumentations have in common; the two others are
-    what the SDK sets itself, and are used where they exist.
-    """
-    context = otel_context.set_value("suppress_instrumentation", True, otel_context.Context())  # noqa: FBT003
-    for name in ("_SUPPRESS_INSTRUMENTATION_KEY", "_SUPPRESS_HTTP_INSTRUMENTATION_KEY"):
-        key = getattr(otel_context, name, None)
-        if isinstance(key, str):
-            context = otel_context.set_value(key, True, context)  # noqa: FBT003
-    return context
 
 
 class Client:
@@ -87,14 +58,18 @@ class Client:
         self._given = transport
         self._settings = settings
         self._address = settings.endpoint.rstrip("?&") + ("&" if urlsplit(settings.endpoint).query else "?")
-        own = {"x-api-key": key, "user-agent": f"ocm-otel/{version('ocm-otel')}", "accept": "application/json"}
-        further = [(name, value) for name, value in settings.headers if name.lower() not in ("x-api-key", "host")]
+        own = {
+            "x-api-key": key,
+            "user-agent": f"ocm-otel/{version('ocm-otel')}",
+            "accept": "application/json",
+        }
+        further = [
+            (name, value) for name, value in settings.further_headers() if name.lower() not in ("x-api-key", "host")
+        ]
         taken = {name.lower() for name, _ in further}
         self._headers = [item for item in own.items() if item[0] not in taken] + further
-        self._context = _quiet_context()
         self._trust: ssl.SSLContext | None = None
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(_discreet)
+        hush()
 
     def connect(self) -> Connection:
         """Return a connection for one thread; it opens itself at the first call."""
@@ -104,18 +79,17 @@ class Client:
         """Make one call through `transport`, and return what it meant; never raises."""
         left = _Left()
         limit = {"connect": timeout, "read": timeout, "write": timeout, "pool": timeout}
-        token = otel_context.attach(self._context)
-        _our_call.now = True
         try:
-            request = httpx.Request(
-                "GET", self._address + query, headers=self._headers, extensions={"timeout": limit, "trace": left}
-            )
-            return _exchange(transport, request, left, time.monotonic() + timeout)
+            with quietly():
+                request = httpx.Request(
+                    "GET",
+                    self._address + query,
+                    headers=self._headers,
+                    extensions={"timeout": limit, "trace": left},
+                )
+                return _exchange(transport, request, left, time.monotonic() + timeout)
         except (httpx.InvalidURL, UnicodeError) as error:
             return _misconfigured(f"the address cannot be used: {type(error).__name__}")
-        finally:
-            _our_call.now = False
-            otel_context.detach(token)
 
     def transport(self) -> httpx.BaseTransport:
         """Return the transport for one connection.
@@ -130,10 +104,8 @@ class Client:
                 self._trust = _trust(self._settings)
             return httpx.HTTPTransport(
                 verify=self._trust,
-                proxy=_proxy(self._settings.endpoint),
-                limits=httpx.Limits(
-                    max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE
-                ),
+                proxy=self._settings.proxy(),
+                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE),
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:  # ssl.SSLError is an OSError
             msg = f"{type(error).__name__}: {getattr(error, 'strerror', None) or 'cannot be used'}"
@@ -144,7 +116,7 @@ class Client:
 
         Senders then import nothing, so that no fork meets one of them in the middle of an import.
         """
-        import encodings.idna  # noqa: F401, PLC0415 - what `getaddrinfo` wants of a host name
+        import encodings.idna  # noqa: F401 - what `getaddrinfo` wants of a host name
 
         with suppress(SettingsError):  # what cannot be used is the verdict on each call
             self.release(self.transport())
@@ -216,7 +188,7 @@ def _exchange(transport: httpx.BaseTransport, request: httpx.Request, left: _Lef
     if "content-encoding" in response.headers:
         body = _unpacked(body)
     status = response.status_code
-    if broken and not 200 <= status < 600:  # noqa: PLR2004 - any status at all
+    if broken and not 200 <= status < 600:
         return judge_failure(Failure.NOT_HTTP)
     return judge(status, body, response.headers.get("retry-after"), now=time.time())
 
@@ -284,16 +256,3 @@ def _trust(settings: Settings) -> ssl.SSLContext:
     if settings.client_certificate:
         trust.load_cert_chain(settings.client_certificate, settings.client_key)
     return trust
-
-
-def _proxy(endpoint: str) -> str | None:
-    """Return the proxy that the environment names for this address; none for our own machine."""
-    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - 20 ms that only a delivery needs
-
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    if host == "localhost" or host == "::1" or host.startswith("127.") or proxy_bypass(host):
-        return None
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"

@@ -59,7 +59,8 @@ class Courier:
         self._discard = discard
         self._max_age = max_age
         self._later: list[tuple[float, int, Entry]] = []  # entries that wait on their own, by due time
-        self._lent: dict[int, int] = {}  # number -> how manieth it was to be taken, the oldest first
+        # number -> how manieth it was to be taken, and when it was accepted; the oldest first
+        self._lent: dict[int, tuple[int, float]] = {}
         self._taken = 0
         self._tried = 0  # probes since the API went away
         self._stop_told = False
@@ -124,6 +125,7 @@ class Courier:
         if verdict.fate is Fate.DELIVERED:
             self._journal.settle(entry)
             self._end(entry, "delivered")
+            self._books.on_lag(max(0.0, wall - entry.at))
         elif verdict.fate is Fate.REFUSED:
             self._refuse(entry, verdict.reason, verdict.words, wall)
         elif verdict.ambiguous and self._discard:
@@ -139,6 +141,10 @@ class Courier:
         self._marks.append((self._taken + ready, done))
         self._look_at_marks()
 
+    def oldest(self) -> float | None:
+        """Return when the oldest event that was taken and not settled was accepted, seconds since 1970."""
+        return min((at for _, at in tuple(self._lent.values())), default=None)
+
     def abandon(self) -> None:
         """Book nothing any more: the journal is let go of, and who takes it over will do so."""
         self._over = True
@@ -153,7 +159,7 @@ class Courier:
         entry = self._journal.take()
         if entry is not None:
             self._taken += 1
-            self._lent[entry.number] = self._taken
+            self._lent[entry.number] = (self._taken, entry.at)
         elif self._later and not is_open:
             return heapq.heappop(self._later)[2]
         return entry
@@ -197,7 +203,7 @@ class Courier:
 
     def _look_at_marks(self) -> None:
         """Let go of those whose events are all settled."""
-        oldest = next(iter(self._lent.values()), math.inf)
+        oldest = next(iter(self._lent.values()), (math.inf,))[0]
         still = []
         for last, done in self._marks:
             if oldest > last and (self._taken >= last or not self.has_ready()):

@@ -107,7 +107,7 @@ def clean_id(value: object, key: str) -> str:
 def _whole(value: float | Decimal, key: str) -> str:
     """Return a float or a Decimal that is a whole number as that number."""
     finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
-    if not finite or abs(value) > _EXACT_FLOAT or value != int(value):
+    if not finite or abs(float(value)) > _EXACT_FLOAT or value != int(value):
         raise InvalidEvent(key, value, "a number that is an id is finite and whole")
     return str(int(value))
 
@@ -156,7 +156,7 @@ class Event:
 
     def __init__(
         self,
-        type: str,  # noqa: A002 - the API's own word
+        type: str,
         *,
         course_id: object = None,
         user_id: object = None,

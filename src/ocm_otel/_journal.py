@@ -162,7 +162,7 @@ class MemoryJournal:
     def back(self, entry: Entry) -> None:
         """Do nothing, likewise."""
 
-    def settle(self, entry: Entry) -> None:  # noqa: ARG002 - the protocol's form
+    def settle(self, entry: Entry) -> None:
         """End an entry."""
         self._lent -= 1
 

@@ -1,69 +1,38 @@
-"""One ledger: a file of records, each an event that is owed to the API until it is struck out.
+r"""One ledger: a file of records, each an event that is owed to the API until it is struck out.
 
 A ledger is a file of fixed size, allocated before it is used and mapped into memory: a record costs its
 writer no system call, is in the kernel's hands once it is copied, and survives any death of the process;
-and no full disk can turn a write into a crash. Behind the last record there are zeros. A person reads it
-with ``tr -d '\\0' < FILE``:
+and no full disk can turn a write into a crash. Records are appended; behind the last one there are zeros.
+A person reads it with ``tr -d '\0' < FILE``.
 
-    ocm-otel ledger 1
-    + 9f3c2a1b 47 1795459368.916 type=course-save&course_id=7
-
-A record is its mark, the CRC-32 and the length of what follows, the time of acceptance, and the query of
-the call. Records are appended; afterwards only the mark changes, which is one byte and cannot be torn:
-``+`` owed, ``>`` sent and not answered yet, ``-`` settled.
+A map is let go of by forgetting it, never by closing it: another thread may just be writing to it.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
-from zlib import crc32
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ocm_otel._record import HEADER, SETTLED, Record, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEADER = b"ocm-otel ledger 1\n"
-OWED, SENT, SETTLED = b"+>-"
-#: A record is far shorter: an event's query has at most 8,100 bytes.
-LONGEST_RECORD = 9_000
-
 #: A ledger of ours has at most 8 MiB.
 LARGEST_FILE = 64 * 1024 * 1024
 
-_MARKS = frozenset((OWED, SENT, SETTLED))
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_ZERO = re.compile(rb"[^\x00]")
 _END = re.compile(rb"[\n\x00]")
-_OWED_ONE = re.compile(rb"(?:\n|\x00)[+>] ")
+_OWED_ONE = re.compile(rb"[\n\x00][+>] ")
 
 
 class ForeignLedger(ValueError):
     """A file in the spool that is no ledger of this version; it is left as it is."""
-
-
-class Record(NamedTuple):
-    """What stands at one place of a ledger.
-
-    Attributes:
-        offset: where it begins, in bytes.
-        end: where the next one begins.
-        mark: what is known of it, one of ``OWED``, ``SENT``, ``SETTLED``.
-        at: when the event was accepted, wall clock, seconds since 1970.
-        query: the event as it is sent; empty if the record is torn, and nothing but its mark is known.
-    """
-
-    offset: int
-    end: int
-    mark: int
-    at: float
-    query: str
-
-
-def encode(query: str, at: float) -> bytes:
-    """Return the record of an event that is owed."""
-    payload = b"%.3f %b" % (at, query.encode("ascii"))
-    return b"+ %08x %d %b\n" % (crc32(payload), len(payload), payload)
 
 
 class Ledger:
@@ -73,6 +42,13 @@ class Ledger:
         path: the file.
         size: make it with this many bytes; None to open one that is there.
 
+    Attributes:
+        written: how many records were published, or were owed when it was opened.
+        ended: how many of them are settled, `lent` how many are lent out.
+        retired: True once nobody will write to it any more.
+        gone: True once it is known that the file was deleted, and is to be written to no more.
+        listed: True once the directory that it is in was synced.
+
     Raises:
         OSError: it cannot be made or opened; a full disk says so here, and never later.
         ForeignLedger: the file is no ledger.
@@ -80,12 +56,11 @@ class Ledger:
 
     def __init__(self, path: Path, size: int | None = None) -> None:
         self.path = path
-        self.written = 0
-        self.ended = 0
-        self.lent = 0
-        self.retired = False
+        self.written = self.ended = self.lent = 0
+        self.retired = self.gone = self.listed = False
         self._read = self._end = self._synced = len(HEADER)
         self._map: mmap.mmap | None = None
+        self.size = LARGEST_FILE if size is None else size
         if size is None:
             self._adopt()
         else:
@@ -93,55 +68,46 @@ class Ledger:
 
     def _make(self, size: int) -> None:
         """Make the file, with every byte of it allocated."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        handle = os.open(self.path, flags, 0o600)
+        handle = os.open(self.path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.posix_fallocate(handle, 0, size)
             self._map = mmap.mmap(handle, size)
-        except OSError:
-            os.unlink(self.path)
+            self._map[: len(HEADER)] = HEADER
+        except BaseException:
+            self.path.unlink()
             raise
         finally:
             os.close(handle)
-        self.size = size
-        self._map[: len(HEADER)] = HEADER
 
     def _adopt(self) -> None:
         """Open a file that another process wrote, and count what it owes."""
-        handle = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            self.size = os.fstat(handle).st_size
-            if not len(HEADER) <= self.size <= LARGEST_FILE:
-                raise ForeignLedger(self.path.name)
-            self._map = mmap.mmap(handle, self.size)
-        finally:
-            os.close(handle)
-        if self._map[: len(HEADER)] != HEADER:
+        data = self._mapped(LARGEST_FILE + 1)
+        head = data[: len(HEADER)]
+        # Who was killed before the header was written, or whose machine was, leaves zeros in its place.
+        ours = len(head) == len(HEADER) and all(byte in (0, right) for byte, right in zip(head, HEADER, strict=True))
+        if not ours or self.size > LARGEST_FILE:
             self.unmap()
             raise ForeignLedger(self.path.name)
-        self._end = self.size
         self.retired = True
-        self.written = sum(1 for _ in _OWED_ONE.finditer(self._map, len(HEADER) - 1))
+        for self.written, owed in enumerate(_OWED_ONE.finditer(data, len(HEADER) - 1), 1):  # noqa: B007 - below
+            self._end = owed.end()
+        if self.written:  # nothing behind the last one is read, and so nothing that comes later
+            self._end = end.end() if (end := _END.search(data, self._end)) else self.size
 
     @property
     def owed(self) -> int:
         """How many of its records are not settled."""
         return self.written - self.ended
 
-    @property
-    def mapped(self) -> bool:
-        """True while it takes memory and a file descriptor."""
-        return self._map is not None
-
     def append(self, record: bytes) -> bool:
         """Write a record behind the last one; False if there is no room for it.
 
         It can be read only after `publish`, so that its writer can book it first.
         """
-        end = self._end + len(record)
-        if end > self.size or self._map is None:
+        end, data = self._end + len(record), self._map
+        if end > self.size or self.gone or data is None:
             return False
-        self._map[self._end : end] = record
+        data[self._end : end] = record
         return True
 
     def publish(self, record: bytes) -> None:
@@ -150,7 +116,7 @@ class Ledger:
         self._end += len(record)
 
     def sync(self) -> None:
-        """Return once everything that is published is on the medium; many writers share one sync.
+        """Return once everything that is published is on the medium.
 
         Raises:
             OSError: the medium failed.
@@ -160,18 +126,21 @@ class Ledger:
             return
         handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            upto = self._end
             os.fdatasync(handle)
         finally:
             os.close(handle)
-        self._synced = max(self._synced, upto)
+        self._synced = upto
 
     def has_unread(self) -> bool:
         """True if a record may follow that was not read yet."""
         return self._read < self._end
 
     def peek(self) -> Record | None:
-        """Return the next record that is owed without stepping behind it, None if there is none (yet)."""
+        """Return the next record that is owed without stepping behind it, None if there is none (yet).
+
+        Raises:
+            OSError: it was not mapped, and cannot be; FileNotFoundError if it is not there any more.
+        """
         while (record := self._at(self._read)) is not None:
             if record.mark != SETTLED:
                 return record
@@ -184,10 +153,14 @@ class Ledger:
         self.lent += 1
 
     def strike(self, offset: int, mark: int) -> None:
-        """Change the mark of the record at `offset`."""
-        if self._map is None:
-            self._remap()
-        self._map[offset] = mark  # type: ignore[index] - mapped just above
+        """Change the mark of the record at `offset`.
+
+        Raises:
+            OSError: it was not mapped, and cannot be.
+        """
+        data = self._mapped(self.size)
+        if offset < self.size:
+            data[offset] = mark
 
     def end(self, offset: int) -> None:
         """Strike out the record at `offset`: it is settled.
@@ -207,37 +180,62 @@ class Ledger:
         return lost
 
     def reset(self) -> None:
-        """Begin anew in the same file; everything in it is settled. The room on the disk stays ours."""
-        assert self._map is not None  # noqa: S101 - it was written to a moment ago
-        self._map[:] = HEADER + bytes(self.size - len(HEADER))
+        """Begin anew in the same file; everything in it is settled. The room on the disk stays ours.
+
+        Raises:
+            OSError: it was not mapped, and cannot be.
+        """
+        data = self._mapped(self.size)
+        data[:] = HEADER + bytes(self.size - len(HEADER))
         self.written = self.ended = 0
         self._read = self._end = self._synced = len(HEADER)
         self.retired = False
 
     def unmap(self) -> None:
         """Give back its memory and its file descriptor; it is mapped again when it is needed."""
-        if self._map is not None:
-            self._map.close()
-            self._map = None
+        self._map = None
+
+    def rest(self) -> None:
+        """As `unmap`, unless the file was deleted and the map is all there is of it."""
+        if self.path.exists():
+            self.unmap()
 
     def remove(self) -> None:
-        """Delete the file: nothing in it is owed any more."""
+        """Delete the file: nothing in it is owed any more.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
         self.unmap()
         self.path.unlink(missing_ok=True)
 
-    def _remap(self) -> None:
-        """Map the file again."""
-        handle = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    def leave(self) -> None:
+        """Leave the file to whoever comes; delete it if nothing in it is owed and it can be deleted."""
+        self.unmap()
+        if self.owed <= 0:
+            with suppress(OSError):  # then the heir does it
+                self.remove()
+
+    def _mapped(self, most: int) -> mmap.mmap:
+        """Return the map, of at most `most` bytes; make it if there is none. A file that was cut is shorter."""
+        if (data := self._map) is not None:
+            return data
+        handle = os.open(self.path, _FLAGS)
         try:
-            self._map = mmap.mmap(handle, self.size)
+            self.size = min(most, os.fstat(handle).st_size)
+            if self.size == 0:
+                raise FileNotFoundError(errno.ENOENT, "nothing is left in it", str(self.path))
+            self._map = data = mmap.mmap(handle, self.size)
+            self._end = min(self._end, self.size)
+        except ValueError as error:  # it was cut between two lines of ours
+            raise OSError(errno.EIO, str(error), str(self.path)) from error
         finally:
             os.close(handle)
+        return data
 
     def _at(self, start: int) -> Record | None:
         """Return the first record at or after `start`; what is no record is stepped over, what is torn is not."""
-        if self._map is None:
-            self._remap()
-        data: mmap.mmap = self._map  # type: ignore[assignment] - mapped just above
+        data = self._mapped(self.size)
         while start < self._end:
             if data[start] == 0:
                 found = _NOT_ZERO.search(data, start, self._end)
@@ -245,24 +243,8 @@ class Ledger:
                 continue
             found = _END.search(data, start, self._end)
             stop = found.start() if found else self._end
-            line = data[start:stop]
-            record = _parse(line, start, stop + 1)
-            if record is None and line[:2] in (b"+ ", b"> "):
-                record = Record(start, stop + 1, line[0], 0.0, "")
+            record = parse(data[start:stop], start, stop + 1)
             if record is not None:
                 return record
             self._read = start = stop + 1
-        return None
-
-
-def _parse(line: bytes, start: int, stop: int) -> Record | None:
-    """Return the record in `line`, None unless length and checksum are right."""
-    try:
-        mark, checksum, length, payload = line.split(b" ", 3)
-        at, query = payload.split(b" ", 1)
-        right = len(mark) == 1 and len(payload) == int(length) and crc32(payload) == int(checksum, 16)
-        if not right or mark[0] not in _MARKS:
-            return None
-        return Record(start, stop, mark[0], float(at), query.decode("ascii"))
-    except ValueError:
         return None

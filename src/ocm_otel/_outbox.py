@@ -1,40 +1,32 @@
 """The outbox: put an event in, and it gets delivered. All doors meet here.
 
 `put` writes the event to the journal and wakes the worker; everything else happens in the background.
-This room also owns what happens to a process: its forks and its end.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
-import threading
 import time
-import weakref
 from typing import TYPE_CHECKING
 
-from ocm_otel._account import Account
 from ocm_otel._books import Books
 from ocm_otel._courier import Courier
-from ocm_otel._journal import MemoryJournal
+from ocm_otel._journals import open_journal
+from ocm_otel._meters import observe
 from ocm_otel._pace import Pace
-from ocm_otel._settings import Settings, SettingsError
-from ocm_otel._spool import Spool
+from ocm_otel._process import importing, on_sigterm, register
+from ocm_otel._settings import Settings, metrics_wanted
+from ocm_otel._values import SettingsError
 from ocm_otel._worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    import httpx
+    from opentelemetry.metrics import MeterProvider
 
-    from ocm_otel._client import Client
+    from ocm_otel._client import Client, Transport
     from ocm_otel._event import Event
-    from ocm_otel._journal import Journal
-
-
-#: Seconds without an event turned away after which the journal is said to have room again.
-_CALM = 1.0
+    from ocm_otel._journal import Journal, Refused
 
 
 class Outbox:
@@ -48,6 +40,9 @@ class Outbox:
         journal: where events wait; in memory if left out.
         transport: an httpx transport to make the calls through, for tests and for set-ups of your own.
         pace: makes the pace, for tests.
+        meter_provider: where to show the books as metrics; the global provider if left out and
+            ``OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`` is true, else nowhere.
+        said: what there is to say of settings that could not be used.
 
     Attributes:
         settings: what it was made with.
@@ -59,40 +54,45 @@ class Outbox:
         settings: Settings | None = None,
         *,
         journal: Journal | None = None,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
         pace: Callable[[], Pace] | None = None,
+        meter_provider: MeterProvider | None = None,
+        said: Sequence[str] = (),
     ) -> None:
-        said: list[str] = []
+        said = list(said)
         self.settings = Settings.from_env(report=said.append) if settings is None else settings
         self._given = journal
         self._transport = transport
         self._pace = pace or (lambda: Pace(self.settings.max_concurrency, self.settings.max_rate))
         self._closed = ""
+        self._meter_provider = meter_provider
         self._set_up(said)
-        _outboxes.add(self)
+        register(self)
 
     def _set_up(self, said: list[str]) -> None:
         """Make all that each process has of its own."""
         self.books = Books()
         for text in said:
             self.books.report(text, "%s", text)
-        self._full_at = 0.0
         self._spent = 0.0
         try:
             self._key = self.settings.key()
         except SettingsError as error:
             self._key, self._closed = "", "no-key"
-            self.books.report("no-key", "%s. Until then no event is accepted.", error)
+            if not any("api_key" in text.partition(":")[0].lower() for text in said):  # else it is told already
+                self.books.report("no-key", "%s. Until then no event is accepted.", error)
         if self.settings.in_the_clear:
             text = "the endpoint is a plain http:// address of another machine: key and ids travel unencrypted"
             self.books.report("in-the-clear", text)
+        if self._meter_provider is not None or metrics_wanted():
+            observe(self, self._meter_provider)
         self._open()
         if self._journal.has_neighbours():
             self._worker.start()  # some of them may be dead, and have left events behind
 
     def _open(self) -> None:
         """Open the journal, and make what works on it; nothing runs yet."""
-        self._journal = self._given or self._open_journal()
+        self._journal = self._given or open_journal(self.settings, self._key, self.books)
         self._courier = Courier(
             self._journal,
             self._pace(),
@@ -109,27 +109,10 @@ class Outbox:
             delay=self.settings.schedule_delay / 1000,
         )
 
-    def _open_journal(self) -> Journal:
-        """Return the journal that the settings ask for; the one in memory if the disk cannot be used."""
-        if self._closed or self.settings.durability == "memory":
-            return MemoryJournal(self.settings.max_queue_size)
-        try:
-            account = Account(self.settings.spool(), self.settings.endpoint, self._key)
-        except (OSError, SettingsError) as error:
-            self.books.report(
-                "no-spool",
-                "no spool on disk: %s. Events wait in memory and end with the process; set "
-                "OTEL_EXPORTER_OCM_SPOOL_DIR to a directory that only this user can write to.",
-                error,
-            )
-            return MemoryJournal(self.settings.max_queue_size)
-        sync = self.settings.durability == "fsync"
-        return Spool(account, self.books, most_bytes=self.settings.spool_max_bytes, sync=sync)
-
     def _make_client(self) -> Client:
         """Return the client; the import of httpx is paid here, in the background, at the first event."""
-        with _importing:
-            from ocm_otel._client import Client  # noqa: PLC0415 - see above
+        with importing:
+            from ocm_otel._client import Client
 
             client = Client(self.settings, self._key, self._transport)
             client.prepare()
@@ -147,10 +130,10 @@ class Outbox:
             return False
         reason = self._journal.append(event, time.time(), self._accepted)
         if reason:
-            self._turn_away(reason)
+            self.books.turn_away(reason, self._journal.waiting())
             return False
-        if self._full_at:
-            self._make_room()
+        if self.books.turning_away:
+            self.books.has_room()
         self._worker.wake()
         return True
 
@@ -208,6 +191,28 @@ class Outbox:
             text = "%s with %d events not delivered; they wait on disk for the next process, or `ocm-otel spool drain`"
             self.books.tell(text, why, waiting)
 
+    async def aflush(self, timeout: float | None = None) -> bool:
+        """Do as `flush` does, without holding up the event loop."""
+        from asyncio import to_thread  # most applications have no loop, and need not load one
+
+        return await to_thread(self.flush, timeout)
+
+    def flush_on_sigterm(self) -> None:
+        """When SIGTERM comes, deliver what waits, then do what would have been done without us.
+
+        Only for those who want it: on disk nothing is lost without it, and the next process delivers.
+        To be called from the main thread, after other handlers are set.
+        """
+        on_sigterm(self.flush)
+
+    def oldest(self) -> float | None:
+        """Return when the event that waits longest was accepted, seconds since 1970; None if none waits."""
+        return self._courier.oldest()
+
+    def refused(self) -> Sequence[Refused]:
+        """Return the events that the API would not have, the oldest first; on disk, those of all processes."""
+        return self._journal.refused()
+
     def __enter__(self) -> Outbox:
         """Return the outbox itself; it is closed at the end of the block."""
         return self
@@ -223,21 +228,7 @@ class Outbox:
         now = self.books.snapshot()
         return f"<Outbox {self.settings.endpoint} accepted={now.accepted} waiting={now.waiting}>"
 
-    def _turn_away(self, reason: str) -> None:
-        """Count an event that the journal could not take, and tell when that begins."""
-        self.books.add("turned_away", reason)
-        if not self._full_at:
-            waiting = self._journal.waiting()
-            self.books.tell("no event is accepted for now (%s); %d events wait", reason, waiting)
-        self._full_at = time.monotonic()
-
-    def _make_room(self) -> None:
-        """Tell that events are accepted again, once that has lasted for a moment."""
-        if time.monotonic() - self._full_at > _CALM:
-            self._full_at = 0.0
-            self.books.tell("events are accepted again; %d were turned away", self.books.snapshot().turned_away)
-
-    def _end(self) -> None:
+    def at_exit(self) -> None:
         """End with the process: as `close`, within what is left of one shutdown timeout.
 
         A provider that shuts down after us may still hand over events, so we can be used again.
@@ -249,72 +240,7 @@ class Outbox:
         self._abandon("the process ended")
         self._open()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """Begin anew in a child: what waits, the threads and the connections are the parent's."""
         self._journal.after_fork()
         self._set_up([])
-
-
-# --- the process's outboxes -------------------------------------------------------------------------------
-
-_outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
-_shared: dict[Settings, Outbox] = {}
-_named: dict[str, Outbox] = {}
-_importing = threading.Lock()
-
-
-def shared(**options: object) -> Outbox:
-    """Return the process's outbox, made from the environment at first use.
-
-    Args:
-        options: fields of `Settings` that win over the environment; equal settings share one outbox. What
-            is no setting, or has a bad value, is reported and left out.
-    """
-    name = repr(sorted(options.items()))
-    found = _named.get(name)
-    if found is None:
-        said: list[str] = []
-        settings = Settings.from_env(report=said.append, **options)
-        # Two threads may come here at once: both make one, without threads yet, and one of them stays.
-        known = _shared.get(settings)
-        found = _named.setdefault(name, known or _shared.setdefault(settings, Outbox(settings)))
-        for text in said:
-            found.books.report(text, "%s", text)
-    return found
-
-
-def existing(**options: object) -> Outbox | None:
-    """Return what `shared` would return, if it has been made already."""
-    return _named.get(repr(sorted(options.items())))
-
-
-def _before_fork() -> None:
-    """Let an import in the background end: a child would inherit its lock, and nobody to release it."""
-    _importing.acquire()
-
-
-def _after_fork_in_child() -> None:
-    """Give every outbox of a forked child a life of its own."""
-    global _importing  # noqa: PLW0603 - the lock is held by the parent's thread, and is no use here
-    _importing = threading.Lock()
-    for outbox in list(_outboxes):
-        outbox._after_fork()  # noqa: SLF001 - our own class
-
-
-def _at_exit() -> None:
-    """Deliver what waits before the interpreter ends, and say what becomes of the rest."""
-    for outbox in list(_outboxes):
-        outbox._end()  # noqa: SLF001 - our own class
-
-
-def _after_fork_in_parent() -> None:
-    """Let imports go on; the lock is looked up now, for a child that forks again has another."""
-    _importing.release()
-
-
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
-# Registered when this module is imported, which is when the first door is: before most providers are made, so
-# that it runs after their own shutdown has handed over what they still had.
-atexit.register(_at_exit)

@@ -56,7 +56,7 @@ def backoff(step: int, first: float, longest: float, random: Callable[[], float]
         longest: seconds that are never exceeded.
         random: gives a number from 0 up to 1.
     """
-    grown = longest if step > 60 else min(longest, first * 2.0**step)  # noqa: PLR2004 - 2**60 is past any
+    grown = longest if step > 60 else min(longest, first * 2.0**step)
     return grown * (1.0 - 0.25 * random())
 
 
@@ -144,7 +144,7 @@ class Pace:
             return False
         if strikes < SUSPECT:
             self._streak += 1
-        return strikes >= SUSPECT or self._streak < _STREAK
+        return self._streak < _STREAK
 
     def _heard_good(self, now: float, *, probe: bool) -> None:
         """An answer came: the API is there, and may serve one more call at once."""

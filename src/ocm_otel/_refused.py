@@ -6,6 +6,7 @@ all processes of the account, and touched seldom: each touch holds a lock of its
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -41,9 +42,9 @@ class RefusedFile:
         """
         line = json.dumps(asdict(refused), separators=(",", ":")).encode() + b"\n"
         with self._locked():
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _FLAGS, 0o600)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _FLAGS, 0o600)
             try:
-                os.write(handle, line)
+                _write_whole(handle, line)
             finally:
                 os.close(handle)
 
@@ -70,11 +71,14 @@ class RefusedFile:
             beside = self.path.with_suffix(".new")
             beside.unlink(missing_ok=True)
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.writelines(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.writelines(kept)
+                    file.flush()
+                    os.fsync(file.fileno())
+                beside.replace(self.path)
+            finally:
+                beside.unlink(missing_ok=True)  # there only if it could not be written
 
     def _lines(self) -> Iterator[tuple[bytes, Refused | None]]:
         """Yield each line as it is, and what it says."""
@@ -97,6 +101,20 @@ class RefusedFile:
             os.close(handle)
 
 
+def _write_whole(handle: int, line: bytes) -> None:
+    """Write a line of its own behind all others, whole or not at all.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    size = os.fstat(handle).st_size
+    if size and os.pread(handle, 1, size - 1) != b"\n":  # who wrote the last one was killed at it
+        line = b"\n" + line
+    if os.write(handle, line) != len(line):
+        os.ftruncate(handle, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _parse(line: bytes) -> Refused | None:
     """Return what a line says, None if it says nothing of ours."""
     try:
@@ -108,5 +126,5 @@ def _parse(line: bytes) -> Refused | None:
             refused_at=float(said["refused_at"]),
             attempts=int(said["attempts"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return None

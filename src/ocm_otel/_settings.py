@@ -14,200 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ocm_otel._table import DEFAULT_ENDPOINT, PREFIX, TABLE, Setting
+from ocm_otel._values import SettingsError, read_headers, read_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-PREFIX = "OTEL_EXPORTER_OCM_"
-DEFAULT_ENDPOINT = "https://api.ofcourse.me/v2.0/events"
 
-_LONGEST_MS = 24 * 60 * 60 * 1000
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-class SettingsError(ValueError):
-    """A setting has a value that it cannot have; the message names the setting and the rule."""
-
-
-# --- readers: a text (or the value given in code) -> the setting's value, or SettingsError ---------------
-
-
-def _whole(lowest: int, highest: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        try:
-            if isinstance(value, bool):
-                raise TypeError
-            number = int(value)  # type: ignore[call-overload]
-            if isinstance(value, float) and number != value:
-                raise ValueError
-        except (TypeError, ValueError, OverflowError):
-            msg = f"{_shown(value)} is no whole number"
-            raise SettingsError(msg) from None
-        if not lowest <= number <= highest:
-            msg = f"{_shown(value)} is not between {lowest} and {highest}"
-            raise SettingsError(msg)
-        return number
-
-    return read
-
-
-def _rate(value: object) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        msg = f"{_shown(value)} is no number"
-        raise SettingsError(msg) from None
-    if isinstance(value, bool) or not 0 < number <= 1_000_000:  # NaN fails this, too
-        msg = f"{_shown(value)} is not above 0 and at most 1000000"
-        raise SettingsError(msg)
-    return number
-
-
-def _one_of(*choices: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        text = str(value).strip().lower()
-        if text not in choices:
-            msg = f"{_shown(value)} is none of: {', '.join(choices)}"
-            raise SettingsError(msg)
-        return text
-
-    return read
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str | Path):
-        msg = f"a text is needed, not a value of type {type(value).__name__}"
-        raise SettingsError(msg)
-    return str(value).strip()
-
-
-def _key(value: object) -> str:
-    """Return an API key; what is wrong with one is said without showing it."""
-    if not isinstance(value, str):
-        msg = (
-            f"a text is needed, not a value of type {type(value).__name__}; "
-            "in a YAML file put the key in quotes, or it becomes a number"
-        )
-        raise SettingsError(msg)
-    key = value.strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        msg = "it has characters that cannot stand in an HTTP header (its value is not shown)"
-        raise SettingsError(msg)
-    if len(key) > 512:  # noqa: PLR2004 - said in the message
-        msg = f"it has {len(key)} characters, and a key has at most 512"
-        raise SettingsError(msg)
-    return key
-
-
-def _endpoint(value: object) -> str:
-    text = _text(value)
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not (text.isascii() and text.isprintable()) or " " in text:
-        msg = f"{_shown(value)} is no http:// or https:// address"
-        raise SettingsError(msg)
-    if parts.username is not None or parts.fragment:
-        msg = "an address without user, password and fragment is needed; the key has a setting of its own"
-        raise SettingsError(msg)
-    return text
-
-
-def _headers(value: object) -> tuple[tuple[str, str], ...]:
-    """Return headers from ``name=value,name=value`` (as in ``OTEL_EXPORTER_OTLP_HEADERS``) or a mapping."""
-    if isinstance(value, str):
-        pairs = [part.partition("=")[::2] for part in value.split(",") if part.strip()]
-    elif hasattr(value, "items"):
-        pairs = list(value.items())
-    else:
-        pairs = list(value)  # type: ignore[call-overload]
-    found = []
-    for name, content in pairs:
-        name, content = str(name).strip(), str(content).strip()
-        if not _HEADER_NAME.fullmatch(name):
-            msg = "it is not of the form name=value,name=value (its value is not shown)"
-            raise SettingsError(msg)
-        if not (content.isascii() and content.isprintable()):
-            msg = f"the value of {name} has a line break or another character that no header can have"
-            raise SettingsError(msg)
-        found.append((name, content))
-    return tuple(found)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "…" + text[0]  # noqa: PLR2004 - a glance
-
-
-# --- the table -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of the table.
-
-    Attributes:
-        field: the name in `Settings`; the variable is ``OTEL_EXPORTER_OCM_`` and this in capitals.
-        default: the value when nothing is set.
-        unit: what a number counts; empty where there is nothing to count.
-        help: one sentence for a person.
-        read: makes the value out of a text, or raises `SettingsError`.
-        stands_in: OpenTelemetry's own variable that is honoured while ours is unset.
-        secret: True where the value is never shown.
-    """
-
-    field: str
-    default: Any
-    unit: str
-    help: str
-    read: Callable[[object], Any]
-    stands_in: str = ""
-    secret: bool = False
-
-    @property
-    def variable(self) -> str:
-        """The environment variable of this setting."""
-        return PREFIX + self.field.upper()
-
-
-_time = _whole(0, _LONGEST_MS)
-
-TABLE: tuple[Setting, ...] = (
-    Setting("api_key", None, "", "The key of your account, sent as `x-api-key`. The only setting that has "
-            "to be made: without a key nothing is accepted.", _key, secret=True),
-    Setting("api_key_file", None, "", "A file that holds the key; for secrets that are mounted as files.", _text),
-    Setting("endpoint", DEFAULT_ENDPOINT, "", "The address of the events API.", _endpoint),
-    Setting("headers", (), "", "Further headers for each call, as `name=value,name=value`.", _headers, secret=True),
-    Setting("timeout", 10_000, "milliseconds", "How long one call may take.", _whole(1, _LONGEST_MS)),
-    Setting("certificate", None, "", "A PEM file with the certificate authorities to trust instead of the usual ones.",
-            _text),
-    Setting("client_certificate", None, "", "A PEM file with the certificate to show to the server.", _text),
-    Setting("client_key", None, "", "A PEM file with the key of that certificate, if it is not in the same file.",
-            _text),
-    Setting("durability", "disk", "", "What an accepted event survives: `disk` any death of the process, `fsync` that "
-            "of the machine, too (each event then waits for the medium), `memory` neither.",
-            _one_of("disk", "fsync", "memory")),
-    Setting("spool_dir", None, "", "Where events wait on disk; `ocm-otel` in the user's state directory if unset.", _text),
-    Setting("spool_max_bytes", 256 * 1024 * 1024, "bytes", "How much room events that wait may take on disk, those of all "
-            "processes together; an event takes about 100. What comes on top is not accepted, and counted.",
-            _whole(1024 * 1024, 2**50)),
-    Setting("max_age", None, "milliseconds", "How long an event may wait; an older one goes to the refused file instead of "
-            "being counted late. No limit if unset.", _whole(1, 10**12)),
-    Setting("max_queue_size", 100_000, "events", "How many events may wait in memory, where durability is `memory`; what "
-            "comes on top is not accepted, and counted.", _whole(1, 10_000_000), "OTEL_BSP_MAX_QUEUE_SIZE"),
-    Setting("schedule_delay", 0, "milliseconds", "How long a first event waits for company before delivery starts; "
-            "0 starts at once.", _time, "OTEL_BSP_SCHEDULE_DELAY"),
-    Setting("max_concurrency", 16, "calls", "How many calls may be under way at once.", _whole(1, 1_000)),
-    Setting("max_rate", None, "events a second", "How many calls may be started in a second; no limit if unset.", _rate),
-    Setting("shutdown_timeout", 1_000, "milliseconds", "How long the end of the process may be held up to deliver "
-            "what waits.", _time),
-    Setting("on_ambiguous", "retry", "", "What to do with an event whose request left and whose answer never came: "
-            "`retry` may count it twice, `discard` may not count it at all.", _one_of("retry", "discard")),
-    Setting("on_span_error", "send", "", "Whether a tagged span that ended with an error status is an event: `send` "
-            "or `skip`.", _one_of("send", "skip")),
-)
+LOOPBACK = re.compile(r"localhost|::1|127(?:\.[0-9]{1,3}){3}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,17 +68,22 @@ class Settings:
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str] | None = None, *, report: Callable[[str], None] | None = None, **given: object
+        cls,
+        environ: Mapping[str, str] | None = None,
+        given: Mapping[str, object] | None = None,
+        *,
+        report: Callable[[str], None] | None = None,
     ) -> Settings:
         """Return the settings that the environment gives; a bad value is reported, never raised.
 
         Args:
             environ: the variables; those of the process if left out.
-            report: called with one sentence for each value that could not be used.
             given: settings made in code (or in a YAML file); they win over the environment. What is no
                 setting, or has a bad value, is reported and left out.
+            report: called with one sentence for each value that could not be used.
         """
         environ = os.environ if environ is None else environ
+        given = given or {}
         tell = report or (lambda _: None)
         found: dict[str, Any] = {}
         for setting in TABLE:
@@ -298,7 +117,7 @@ class Settings:
             msg = f"{PREFIX}API_KEY_FILE: {self.api_key_file} cannot be read ({type(error).__name__})"
             raise SettingsError(msg) from None
         try:
-            key = _key(text)
+            key = read_key(text)
         except SettingsError as error:
             msg = f"{PREFIX}API_KEY_FILE: {error}"
             raise SettingsError(msg) from None
@@ -323,13 +142,27 @@ class Settings:
             raise SettingsError(msg) from None
         return home / "ocm-otel"
 
+    def further_headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the headers to add to each call, as names and values."""
+        return read_headers(self.headers)
+
+    def proxy(self) -> str | None:
+        """Return the proxy that the environment names for the endpoint; none for our own machine."""
+        from urllib.request import getproxies, proxy_bypass  # 20 ms that only a delivery needs
+
+        parts = urlsplit(self.endpoint)
+        host = parts.hostname or ""
+        if LOOPBACK.fullmatch(host) or proxy_bypass(host):
+            return None
+        proxies = getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all")
+        return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
     @property
     def in_the_clear(self) -> bool:
         """True when the key would travel unencrypted to another machine."""
         parts = urlsplit(self.endpoint)
-        return parts.scheme == "http" and not (
-            parts.hostname in _LOOPBACK or (parts.hostname or "").startswith("127.")
-        )
+        return parts.scheme == "http" and not LOOPBACK.fullmatch(parts.hostname or "")
 
     def __repr__(self) -> str:
         """Return all settings with the secret ones masked."""
@@ -361,6 +194,14 @@ def origin(setting: Setting, environ: Mapping[str, str] | None = None) -> str:
 
 def _instead(setting: Setting, source: str) -> str:
     """Return what is used in place of a value that could not be."""
+    if setting.field == "api_key":
+        return "without a key no event is accepted"
     if setting.secret or setting.default is None:
         return "it is left out"
     return f"the default, {setting.default}, is used" if source != setting.stands_in else "ours is used instead"
+
+
+def metrics_wanted(environ: Mapping[str, str] | None = None) -> bool:
+    """Return True if OpenTelemetry is to show its own metrics; ours are then shown, too."""
+    environ = os.environ if environ is None else environ
+    return environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true"

@@ -1,54 +1,32 @@
 """The journal on disk: an event is in its process's ledger before `put` returns, and stays until settled.
 
-Writers share a handful of ledgers ("lanes"). Who wants to write takes a lane out of the free ones, writes,
-and puts it back: no lock, so nobody waits for anybody, and a signal handler or a finalizer that interrupts a
-writer takes another lane. The worker reads the lanes, strikes out what is settled, removes finished ledgers,
-and now and then looks for what dead processes left behind, to send it as its own.
+Any thread writes, to lanes (`_lanes`). The worker reads them, strikes out what is settled, puts finished
+ledgers away, and now and then looks for what dead processes left behind, to send it as its own.
 """
 
 from __future__ import annotations
 
-import errno
-import math
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ocm_otel._journal import Entry, MemoryJournal, Refused
-from ocm_otel._ledger import OWED, SENT, SETTLED, Ledger, Record, encode
+from ocm_otel._journal import Entry, Refused
+from ocm_otel._lanes import Lanes
+from ocm_otel._record import OWED, SENT, SETTLED, Record
 from ocm_otel._refused import RefusedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ocm_otel._account import Account, LedgerSet
+    from ocm_otel._account import Account
     from ocm_otel._books import Books
     from ocm_otel._event import Event
+    from ocm_otel._ledger import Ledger
+    from ocm_otel._ledgerset import LedgerSet
 
-#: Bytes of a process's first ledger, about 2,500 events; each further one is twice as large, up to the second
-#: figure, so that a backlog of any size has few files and an idle process little disk.
-_FIRST, _LARGEST = 256 * 1024, 8 * 1024 * 1024
-#: Seconds between two looks for dead processes, and after a failure to write before the next attempt.
+#: Seconds between two looks for dead processes.
 WATCH_EVERY = 2.0
-_REST = 0.5
-
-
-#: Written-off ledgers that are kept, so that a full disk does not stop a process that delivers.
-_SPARE = 2
-_REASONS = {
-    errno.ENOSPC: "disk-full",
-    errno.EDQUOT: "disk-full",
-    errno.EROFS: "disk-read-only",
-    errno.EMFILE: "too-many-files",
-}
-
-
-class NoRoom(OSError):
-    """The spool takes no more for now; `reason` is its name in the books."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class SpoolEntry(Entry):
@@ -67,7 +45,7 @@ class Spool:
     """The journal on disk.
 
     Args:
-        account: the account's directory.
+        account: the account's directory; nobody else uses this object.
         books: where adoptions and failures are counted.
         most_bytes: room that all ledgers of the account may take together.
         sync: return from `append` only when the medium has the event (`fsync` durability).
@@ -87,54 +65,29 @@ class Spool:
     ) -> None:
         self._account = account
         self._books = books
-        self._most_bytes = most_bytes
-        self._sync = sync
-        self._clock = clock
         self._refused = RefusedFile(account.path)
-        self._own: dict[str, LedgerSet] = {}
-        self._adopted: dict[LedgerSet, set[Ledger]] = {}
-        self._free: deque[Ledger] = deque()
-        self._lanes: list[Ledger] = []  # ours that are written to
+        self._lanes = Lanes(account, books, most_bytes=most_bytes, sync=sync, clock=clock)
         self._backlog: deque[Ledger] = deque()  # full or adopted ones with records to be read
-        self._before = 0  # records in ledgers that are no lanes any more
+        self._homes: dict[Ledger, LedgerSet] = {}  # of the adopted ones
+        self._adopted = 0
         self._taken = 0
         self._ended = 0
-        self._rest_until = -math.inf
-        self._why = ""
         self._let_go = False
 
     # --- any thread ---------------------------------------------------------------------------------------
 
     def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
         """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
-        record = encode(event.query(), at)
-        try:
-            lane = self._free.pop() if self._free else None
-        except IndexError:  # somebody else took the last one in between
-            lane = None
-        try:
-            if lane is None or not lane.append(record):
-                if lane is not None:
-                    lane.retired, lane = True, None
-                lane = self._new_lane()
-                lane.append(record)
-            accepted()
-            lane.publish(record)
-            self._see_to_medium(lane)
-        except OSError as error:
-            return self._failed(error)
-        finally:
-            if lane is not None:
-                self._free.append(lane)
-        return ""
+        return self._lanes.append(event, at, accepted)
 
     def waiting(self) -> int:
-        """Return how many entries are not settled."""
-        return self.last() - self._ended
+        """Return how many entries are not settled; a moment too many rather than one too few."""
+        ended = self._ended
+        return self.last() - ended
 
     def last(self) -> int:
         """Return the number that the newest entry has, or will have when it is taken."""
-        return self._before + sum(lane.written for lane in tuple(self._lanes))
+        return self._lanes.written() + self._adopted
 
     def refused(self) -> Sequence[Refused]:
         """Return what was set aside, the oldest first, by any process of the account."""
@@ -143,16 +96,26 @@ class Spool:
     # --- the worker's thread ------------------------------------------------------------------------------
 
     def take(self) -> Entry | None:
-        """Lend out the oldest entry, None if there is none."""
+        """Lend out the oldest entry, None if there is none.
+
+        Raises:
+            OSError: there is one, and it cannot be read for now: there are too many open files, say.
+        """
+        if self._let_go:
+            return None
         self._sort_out()
-        while self._backlog:
-            entry = self._lend(self._backlog[0])
-            if entry is not None:
-                return entry
-            self._finish(self._backlog.popleft())
-        # Of several lanes the one whose next record is older: they were written side by side.
-        heads = [(record.at, number) for number, lane in enumerate(self._lanes) if (record := lane.peek())]
-        return self._lend(self._lanes[min(heads)[1]]) if heads else None
+        try:
+            while self._backlog:
+                entry = self._lend(self._backlog[0])
+                if entry is not None:
+                    return entry
+                self._finish(self._backlog.popleft())
+        except OSError:
+            if (lane := self._lanes.oldest()) is None:
+                raise
+        else:
+            lane = self._lanes.oldest()
+        return self._lend(lane) if lane is not None else None
 
     def sent(self, entry: Entry) -> None:
         """Note on the disk that a call is made: who adopts the entry then knows that it may have counted."""
@@ -166,7 +129,7 @@ class Spool:
         """End an entry."""
         self._strike(entry, SETTLED)
         self._ended += 1
-        if isinstance(entry, SpoolEntry):
+        if isinstance(entry, SpoolEntry) and entry.ledger not in self._backlog:
             self._finish(entry.ledger)
 
     def set_aside(self, entry: Entry, reason: str, now: float) -> None:
@@ -180,35 +143,28 @@ class Spool:
 
     def adopt(self) -> int:
         """Take over what dead processes left behind; returns how many entries."""
+        if self._let_go:
+            return 0
+        self._lanes.look()
         self._sort_out()
         found = 0
-        ours = {ledger_set.path.name for ledger_set in (*self._own.values(), *self._adopted)}
-        for left in self._account.left_behind(ours):
-            ledgers, foreign = left.ledgers()
-            for name in foreign:
-                self._books.report(name, "%s in the spool is no ledger of this version; it is left alone", name)
-            self._adopted[left] = set(ledgers)
-            for ledger in ledgers:
-                self._before += ledger.written
-                found += ledger.written
-                for _ in range(ledger.written):
-                    self._books.add("adopted")
-                ledger.unmap()
-                self._backlog.append(ledger)
-            self._leave(left)
+        for left in self._account.left_behind():
+            ledgers, bad = left.ledgers()
+            for name, why in bad.items():
+                text = "%s/%s in the spool is left alone: %s"
+                self._books.report((left.path.name, name), text, left.path.name, name, why)
+            found += sum(self._take_over(ledger, left) for ledger in ledgers)
+            if left not in self._homes.values():
+                left.close()
         return found
 
     def abandon(self) -> int:
         """Unlock all ledgers, so that others may take over what they owe, and remove those that owe nothing."""
         self._let_go = True
-        self._free.clear()
-        adopted = (ledger for ledgers in self._adopted.values() for ledger in ledgers)
-        for ledger in {*self._lanes, *self._backlog, *adopted}:
-            ledger.unmap()
-            if ledger.owed <= 0:
-                ledger.remove()
-        for ledger_set in (*self._own.values(), *self._adopted):
-            ledger_set.close()
+        self._lanes.close()
+        for ledger in tuple(self._homes):
+            ledger.leave()
+        self._account.close()
         return 0
 
     def has_neighbours(self) -> bool:
@@ -218,80 +174,40 @@ class Spool:
     def after_fork(self) -> None:
         """Close, in a child process, the ledgers and locks that are the parent's."""
         self._let_go = True
-        self._free.clear()
-        for ledger in (*self._lanes, *self._backlog):
+        self._lanes.let_go()
+        for ledger in self._homes:
             ledger.unmap()
-        for ledger_set in (*self._own.values(), *self._adopted):
-            ledger_set.let_go()
+        self._account.let_go()
 
     # --- the ledgers --------------------------------------------------------------------------------------
 
-    def _new_lane(self) -> Ledger:
-        """Return a new ledger to write to.
-
-        Raises:
-            OSError: there is no room for it, or there was none a moment ago.
-        """
-        if self._clock() < self._rest_until:
-            raise NoRoom(self._why)
-        taken = sum(ledger.size for ledger in (*self._lanes, *self._backlog))
-        size = min(_LARGEST, max(_FIRST, taken // 2))
-        used = self._account.bytes_used()
-        if used + size > self._most_bytes:
-            size = _FIRST
-        if used + size > self._most_bytes:
-            raise NoRoom("spool-full")
-        try:
-            lane = self._own_set().new(size)
-        except FileNotFoundError:  # somebody removed the directory
-            self._own.clear()
-            self._account.make()
-            lane = self._own_set().new(size)
-        self._lanes.append(lane)
-        return lane
-
-    def _own_set(self) -> LedgerSet:
-        """Return this process's ledger set; two threads may make one each, and one of them stays."""
-        if "own" not in self._own:
-            fresh = self._account.open_set()
-            if self._own.setdefault("own", fresh) is not fresh:
-                fresh.close()
-        return self._own["own"]
-
-    def _failed(self, error: OSError) -> str:
-        """Return the name of a failure, after which the disk is left alone for a moment."""
-        if isinstance(error, NoRoom):
-            self._why = error.reason
-        else:
-            self._why = _REASONS.get(error.errno or 0, "disk-failed")
-        if self._clock() >= self._rest_until:
-            self._rest_until = self._clock() + _REST
-        return self._why
-
-    def _see_to_medium(self, lane: Ledger) -> None:
-        """With `fsync` durability, return only when the medium has it all."""
-        if not self._sync:
-            return
-        try:
-            lane.sync()
-        except OSError as error:
-            self._books.add("unsynced", _REASONS.get(error.errno or 0, "disk-failed"))
-            self._books.report("unsynced", "the disk could not be synced (%s); events go on", error.strerror)
-
     def _sort_out(self) -> None:
         """Put lanes that are full into the backlog, or away if nothing in them is owed."""
-        for lane in tuple(self._lanes):
-            if lane.retired:
-                self._before += lane.written  # first, so that `waiting` is never too low in between
-                self._lanes.remove(lane)
-                if lane.has_unread():
-                    lane.unmap()
-                    self._backlog.append(lane)
-                else:
-                    self._finish(lane)
+        for lane in self._lanes.retired():
+            if lane.has_unread():
+                lane.rest()
+                self._backlog.append(lane)
+            else:
+                self._finish(lane)
+
+    def _take_over(self, ledger: Ledger, home: LedgerSet) -> int:
+        """Make a dead process's ledger ours; returns how many entries are in it."""
+        self._homes[ledger] = home
+        self._adopted += ledger.written
+        for _ in range(ledger.written):
+            self._books.add("adopted")
+        if ledger.written:
+            self._backlog.append(ledger)
+        else:
+            self._finish(ledger)
+        return ledger.written
 
     def _lend(self, ledger: Ledger) -> Entry | None:
-        """Return the next entry of a ledger, None if there is none; torn records are counted and struck out."""
+        """Return the next entry of a ledger, None if there is none; torn records are counted and struck out.
+
+        Raises:
+            OSError: it cannot be read for now.
+        """
         try:
             while (record := ledger.peek()) is not None:
                 ledger.step(record)
@@ -299,50 +215,44 @@ class Spool:
                 if record.query:
                     return SpoolEntry(self._taken, ledger, record)
                 ledger.end(record.offset)
-                self._drop("torn", "a torn record in the spool was left out; its event was never accepted")
-        except OSError as error:
-            for _ in range(ledger.give_up()):
-                self._drop("unreadable", f"a ledger in the spool cannot be read any more: {error.strerror}")
-        else:
-            if ledger.retired:  # counted when it was opened, and not found now: damage of a rarer kind
-                for _ in range(ledger.give_up()):
-                    self._drop("torn", "a torn record in the spool was left out")
+                self._drop(1, "torn", "a torn record in the spool was left out")
+        except FileNotFoundError:
+            self._drop(ledger.give_up(), "deleted", "a ledger in the spool was deleted that still owed events")
+        if ledger.retired:  # counted when it was opened, and not owed any more
+            self._drop(ledger.give_up(), "settled-before", "an adopted event was settled late by its old owner")
         return None
 
-    def _drop(self, reason: str, message: str) -> None:
-        """Book a record that there is no event in."""
-        self._ended += 1
-        self._books.add("dropped", reason)
-        self._books.report(reason, "%s", message)
+    def _drop(self, many: int, reason: str, message: str) -> None:
+        """Book records that there is no event in."""
+        for _ in range(many):
+            self._ended += 1
+            self._books.add("dropped", reason)
+            self._books.report(reason, "%s", message)
 
     def _strike(self, entry: Entry, mark: int) -> None:
         """Change an entry's mark on the disk."""
-        if isinstance(entry, SpoolEntry) and (mark == SETTLED or not self._let_go):
-            try:
+        if not isinstance(entry, SpoolEntry) or (mark != SETTLED and self._let_go):
+            return
+        try:
+            with suppress(FileNotFoundError):  # deleted: then nobody will send it again
                 if mark == SETTLED:
                     entry.ledger.end(entry.offset)
                 else:
                     entry.ledger.strike(entry.offset, mark)
-            except OSError as error:
-                self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)
+        except OSError as error:
+            self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)
 
     def _finish(self, ledger: Ledger) -> None:
-        """Put away a ledger that is full, read to its end, and owes nothing; one of ours is kept for reuse."""
+        """Put away a ledger that is full, read to its end, and owes nothing."""
         if self._let_go or not ledger.retired or ledger.owed > 0 or ledger.has_unread():
             return
-        home = next((known for known, ledgers in self._adopted.items() if ledger in ledgers), None)
-        if home is None and ledger.size == _FIRST and ledger.mapped and len(self._free) < _SPARE:
-            ledger.reset()
-            self._lanes.append(ledger)
-            self._free.appendleft(ledger)
-            return
-        ledger.remove()
-        if home is not None:
-            self._adopted[home].discard(ledger)
-            self._leave(home)
-
-    def _leave(self, ledger_set: LedgerSet) -> None:
-        """Close an adopted ledger set once nothing in it is owed."""
-        if not self._adopted[ledger_set]:
-            del self._adopted[ledger_set]
-            ledger_set.close()
+        home = self._homes.pop(ledger, None)
+        try:
+            if home is None:
+                self._lanes.put_away(ledger)
+            else:
+                ledger.remove()
+        except OSError as error:
+            self._books.report("put-away", "a ledger in the spool cannot be deleted: %s", error.strerror)
+        if home is not None and home not in self._homes.values():
+            home.close()

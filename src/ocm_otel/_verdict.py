@@ -85,8 +85,7 @@ _LOCKED: tuple[tuple[str, str, str], ...] = (
     (
         "explicit deny",
         "address-refused",
-        "The events API refuses this machine's IP address: have it enabled by OfCourseMe, or send through a "
-        "forwarder whose address is enabled.",
+        "The events API refuses this machine's IP address: have OfCourseMe enable it, or use an enabled forwarder.",
     ),
     (
         "missing authentication token",
@@ -120,7 +119,9 @@ _FAILURES: dict[Failure, Verdict] = {
         "The server's certificate is not trusted: check the endpoint, the certificate setting, and the clock.",
     ),
     Failure.MISCONFIGURED: Verdict(
-        Fate.LOCKED_OUT, "misconfigured", "The connection cannot be set up: check the certificate and proxy settings."
+        Fate.LOCKED_OUT,
+        "misconfigured",
+        "The connection cannot be set up: check the certificate and proxy settings.",
     ),
     Failure.CUT_OFF: Verdict(Fate.RETRY, "cut-off", "The connection broke before the request had left."),
     Failure.NO_ANSWER: Verdict(
@@ -141,22 +142,22 @@ def judge(status: int, body: bytes = b"", retry_after: str | None = None, *, now
         retry_after: the header of that name, as it came.
         now: the wall clock in seconds since 1970, for a Retry-After that is a date.
     """
-    if _HTML.match(body) and (status < 300 or status == 400):  # noqa: PLR2004 - statuses live here
+    if _HTML.match(body) and (status < 300 or status == 400):
         return _NOT_THE_API
-    if 200 <= status < 300:  # noqa: PLR2004
+    if 200 <= status < 300:
         return _judge_success(body)
     if status in _STATUSES:
         return _STATUSES[status]
     if status in (401, 403):
         return _judge_lockout(status, body)
-    if status == 429:  # noqa: PLR2004
+    if status == 429:
         return _judge_throttling(body, _seconds(retry_after, now))
-    if 300 <= status < 400:  # noqa: PLR2004
+    if 300 <= status < 400:
         words = f"The server redirects (HTTP {status}), which is never followed: check the endpoint."
         return Verdict(Fate.LOCKED_OUT, "redirect", words)
-    if 400 <= status < 500:  # noqa: PLR2004
+    if 400 <= status < 500:
         return _judge_client_error(status, body)
-    if 500 <= status < 600:  # noqa: PLR2004
+    if 500 <= status < 600:
         wait = _seconds(retry_after, now)
         return Verdict(Fate.RETRY, f"http-{status}", f"The events API has a problem (HTTP {status}).", wait=wait)
     return _FAILURES[Failure.NOT_HTTP]
@@ -217,7 +218,7 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
 
     What cannot be read is as if it were not there; the past is now; the absurd is an hour.
     """
-    if retry_after is None or len(retry_after) > 64:  # noqa: PLR2004 - no number and no date is that long
+    if retry_after is None or len(retry_after) > 64:
         return None
     text = retry_after.strip()
     try:

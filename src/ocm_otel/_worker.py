@@ -205,7 +205,7 @@ class Worker:
                 return
         if self._courier.under_way > self._senders:
             try:
-                _start_thread(f"ocm-otel-sender-{self._senders + 1}", self._send_all)
+                _start_thread(f"ocm-otel-sender-{self._senders + 1}", partial(self._send_all, self._client))
                 self._senders += 1
             except RuntimeError as error:
                 self._books.add("failed_thread", type(error).__name__)
@@ -216,9 +216,9 @@ class Worker:
             self._send(connection, call, min(self._timeout, max(0.001, end - time.monotonic())))
             connection.close()
 
-    def _send_all(self) -> None:
+    def _send_all(self, client: Client) -> None:
         """Make call after call over one kept connection: a sender's whole life."""
-        connection = self._client.connect()  # type: ignore[union-attr] - made before the first sender
+        connection = client.connect()
         while (call := self._calls.get()) is not None:
             self._send(connection, call, self._timeout)
         connection.close()
@@ -241,7 +241,7 @@ def _nothing() -> None:
     """Wake the worker, no more."""
 
 
-def _start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+def _start_thread(name: str, target: Callable[[], object]) -> threading.Thread:
     """Start a daemon thread that inherits no context: no span, no baggage, no request's variables.
 
     Raises:

@@ -52,9 +52,7 @@ class EventsApi:
         refusal_status: the HTTP status of ``NO-TYPE-PARAMETER``.
     """
 
-    def __init__(
-        self, store: Store, plan: FaultPlan, keys: Collection[str] | None, refusal_status: int
-    ) -> None:
+    def __init__(self, store: Store, plan: FaultPlan, keys: Collection[str] | None, refusal_status: int) -> None:
         self._store = store
         self._plan = plan
         self._keys = None if keys is None else frozenset(keys)

@@ -1,0 +1,39 @@
+"""Which journal the settings ask for, and what to do where that cannot be had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ocm_otel._account import Account
+from ocm_otel._journal import MemoryJournal
+from ocm_otel._spool import Spool
+from ocm_otel._values import SettingsError
+
+if TYPE_CHECKING:
+    from ocm_otel._books import Books
+    from ocm_otel._journal import Journal
+    from ocm_otel._settings import Settings
+
+
+def open_journal(settings: Settings, key: str, books: Books) -> Journal:
+    """Return the journal on disk, or the one in memory if that is asked for or the disk cannot be used.
+
+    Args:
+        settings: durability, directory and bounds.
+        key: the key of the account; without one nothing is accepted, and nothing is kept on disk.
+        books: where it is told that there is no spool on disk.
+    """
+    if not key or settings.durability == "memory":
+        return MemoryJournal(settings.max_queue_size)
+    try:
+        account = Account(settings.spool(), settings.endpoint, key)
+    except (OSError, SettingsError) as error:
+        books.add("failed_spool", type(error).__name__)
+        books.report(
+            "no-spool",
+            "no spool on disk: %s. Events wait in memory and end with the process; set "
+            "OTEL_EXPORTER_OCM_SPOOL_DIR to a directory that only this user can write to.",
+            error,
+        )
+        return MemoryJournal(settings.max_queue_size)
+    return Spool(account, books, most_bytes=settings.spool_max_bytes, sync=settings.durability == "fsync")

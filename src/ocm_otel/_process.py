@@ -1,0 +1,83 @@
+"""What happens to a process: it forks, and it ends. The only owner of fork hooks, signals and the exit.
+
+Whoever has threads, locks or files registers here and is told. The hooks are set once, when this module is
+imported, which is when the first door is: before most providers are made, so that ours runs after they have
+handed over what they still had. Python has no way to take such a hook back, so it knows only weak references.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+
+class Life(Protocol):
+    """Something that has to know of forks and of the end."""
+
+    def after_fork(self) -> None:
+        """Begin anew in a child: threads, locks and files are the parent's."""
+
+    def at_exit(self) -> None:
+        """The interpreter ends."""
+
+
+#: Held while a module is imported in the background. A fork waits for it: a child would inherit the lock of
+#: the half-made import, and nobody to release it.
+importing = threading.Lock()
+
+_lives: weakref.WeakSet[Life] = weakref.WeakSet()
+
+
+def register(life: Life) -> None:
+    """Tell `life` of forks and of the end, as long as it lives."""
+    _lives.add(life)
+
+
+def on_sigterm(action: Callable[[], object]) -> None:
+    """Call `action` when SIGTERM comes, then do what would have been done without us.
+
+    Raises:
+        ValueError: this is not the main thread (a rule of Python's `signal`).
+    """
+    before = signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        action()
+        if callable(before):
+            before(number, frame)
+        elif before is not signal.SIG_IGN:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+def _before_fork() -> None:
+    importing.acquire()
+
+
+def _in_parent() -> None:
+    importing.release()
+
+
+def _in_child() -> None:
+    importing.release()  # taken by this very thread just before the fork
+    for life in list(_lives):
+        life.after_fork()
+
+
+def _at_exit() -> None:
+    for life in list(_lives):
+        life.at_exit()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
+atexit.register(_at_exit)

@@ -1,0 +1,66 @@
+"""One record of a ledger: how an event stands on the disk, and how it is read back.
+
+    + 9f3c2a1b 47 1795459368.916 type=course-save&course_id=7
+
+That is its mark, the CRC-32 and the length of what follows, the time of acceptance, and the query of the
+call. Only the mark ever changes, which is one byte and cannot be torn. This room knows bytes, not files.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from zlib import crc32
+
+HEADER = b"ocm-otel ledger 1\n"
+#: The marks: owed; sent and not answered yet; settled.
+OWED, SENT, SETTLED = b"+>-"
+#: A record is shorter: an event's query has at most 8,100 bytes.
+LONGEST_RECORD = 9_000
+
+_MARKS = frozenset((OWED, SENT, SETTLED))
+
+
+class Record(NamedTuple):
+    """What stands at one place of a ledger.
+
+    Attributes:
+        offset: where it begins, in bytes.
+        end: where the next one begins.
+        mark: what is known of it, one of ``OWED``, ``SENT``, ``SETTLED``.
+        at: when the event was accepted, wall clock, seconds since 1970.
+        query: the event as it is sent; empty if the record is torn, and nothing but its mark is known.
+    """
+
+    offset: int
+    end: int
+    mark: int
+    at: float
+    query: str
+
+
+def encode(query: str, at: float) -> bytes:
+    """Return the record of an event that is owed."""
+    payload = b"%.3f %b" % (at, query.encode("ascii"))
+    return b"+ %08x %d %b\n" % (crc32(payload), len(payload), payload)
+
+
+def parse(line: bytes, start: int, stop: int) -> Record | None:
+    """Return the record in `line`, a torn one if no more than its mark can be read; None if it is none.
+
+    Args:
+        line: the bytes without the line's end.
+        start: where it begins in the ledger.
+        stop: where the next one begins.
+    """
+    torn = Record(start, stop, line[0], 0.0, "") if line[:2] in (b"+ ", b"> ") else None
+    if len(line) > LONGEST_RECORD:
+        return torn
+    try:
+        mark, checksum, length, payload = line.split(b" ", 3)
+        at, query = payload.split(b" ", 1)
+        right = len(mark) == 1 and len(payload) == int(length) and crc32(payload) == int(checksum, 16)
+        if right and mark[0] in _MARKS:
+            return Record(start, stop, mark[0], float(at), query.decode("ascii"))
+    except ValueError:
+        return torn
+    return torn

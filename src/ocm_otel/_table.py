@@ -1,0 +1,204 @@
+"""The table of settings: each one's name, default, unit and purpose, and how its value is read.
+
+The table is the only description there is: the environment is read by it, `Settings(...)` is checked by it,
+and the docs page is printed from it. The order is that of the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ocm_otel._values import (
+    read_endpoint,
+    read_headers,
+    read_key,
+    read_one_of,
+    read_rate,
+    read_text,
+    read_whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PREFIX = "OTEL_EXPORTER_OCM_"
+DEFAULT_ENDPOINT = "https://api.ofcourse.me/v2.0/events"
+_LONGEST_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table.
+
+    Attributes:
+        field: the name in `Settings`; the variable is ``OTEL_EXPORTER_OCM_`` and this in capitals.
+        default: the value when nothing is set.
+        unit: what a number counts; empty where there is nothing to count.
+        help: one sentence for a person.
+        read: makes the value out of a text, or raises `SettingsError`.
+        stands_in: OpenTelemetry's own variable that is honoured while ours is unset.
+        secret: True where the value is never shown.
+    """
+
+    field: str
+    default: Any
+    unit: str
+    help: str
+    read: Callable[[object], Any]
+    stands_in: str = ""
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable of this setting."""
+        return PREFIX + self.field.upper()
+
+
+_time = read_whole(0, _LONGEST_MS)
+
+TABLE: tuple[Setting, ...] = (
+    Setting(
+        "api_key",
+        None,
+        "",
+        "The key of your account, sent as `x-api-key`. The only setting that has to be made: without "
+        "a key nothing is accepted.",
+        read_key,
+        secret=True,
+    ),
+    Setting(
+        "api_key_file",
+        None,
+        "",
+        "A file that holds the key; for secrets that are mounted as files.",
+        read_text,
+    ),
+    Setting(
+        "endpoint",
+        DEFAULT_ENDPOINT,
+        "",
+        "The address of the events API.",
+        read_endpoint,
+    ),
+    Setting(
+        "headers",
+        (),
+        "",
+        "Further headers for each call, as `name=value,name=value`.",
+        read_headers,
+        secret=True,
+    ),
+    Setting(
+        "timeout",
+        10_000,
+        "milliseconds",
+        "How long one call may take.",
+        read_whole(1, _LONGEST_MS),
+    ),
+    Setting(
+        "certificate",
+        None,
+        "",
+        "A PEM file with the certificate authorities to trust instead of the usual ones.",
+        read_text,
+    ),
+    Setting(
+        "client_certificate",
+        None,
+        "",
+        "A PEM file with the certificate to show to the server.",
+        read_text,
+    ),
+    Setting(
+        "client_key",
+        None,
+        "",
+        "A PEM file with the key of that certificate, if it is not in the same file.",
+        read_text,
+    ),
+    Setting(
+        "durability",
+        "disk",
+        "",
+        "What an accepted event survives: `disk` any death of the process, `fsync` that of the "
+        "machine, too (each event then waits for the medium), `memory` neither.",
+        read_one_of("disk", "fsync", "memory"),
+    ),
+    Setting(
+        "spool_dir",
+        None,
+        "",
+        "Where events wait on disk; `ocm-otel` in the user's state directory if unset.",
+        read_text,
+    ),
+    Setting(
+        "spool_max_bytes",
+        256 * 1024 * 1024,
+        "bytes",
+        "How much room events that wait may take on disk, those of all processes together; an event "
+        "takes about 100. What comes on top is not accepted, and counted.",
+        read_whole(1024 * 1024, 2**50),
+    ),
+    Setting(
+        "max_age",
+        None,
+        "milliseconds",
+        "How long an event may wait; an older one goes to the refused file instead of being counted "
+        "late. No limit if unset.",
+        read_whole(1, 10**12),
+    ),
+    Setting(
+        "max_queue_size",
+        100_000,
+        "events",
+        "How many events may wait in memory, where durability is `memory`; what comes on top is not "
+        "accepted, and counted.",
+        read_whole(1, 10_000_000),
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+    ),
+    Setting(
+        "schedule_delay",
+        0,
+        "milliseconds",
+        "How long a first event waits for company before delivery starts; 0 starts at once.",
+        _time,
+        "OTEL_BSP_SCHEDULE_DELAY",
+    ),
+    Setting(
+        "max_concurrency",
+        16,
+        "calls",
+        "How many calls may be under way at once.",
+        read_whole(1, 1_000),
+    ),
+    Setting(
+        "max_rate",
+        None,
+        "events a second",
+        "How many calls may be started in a second; no limit if unset.",
+        read_rate,
+    ),
+    Setting(
+        "shutdown_timeout",
+        1_000,
+        "milliseconds",
+        "How long the end of the process may be held up to deliver what waits.",
+        _time,
+    ),
+    Setting(
+        "on_ambiguous",
+        "retry",
+        "",
+        "What to do with an event whose request left and whose answer never came: `retry` may count "
+        "it twice, `discard` may not count it at all.",
+        read_one_of("retry", "discard"),
+    ),
+    Setting(
+        "on_span_error",
+        "send",
+        "",
+        "Whether a tagged span that ended with an error status is an event: `send` or `skip`.",
+        read_one_of("send", "skip"),
+    ),
+)

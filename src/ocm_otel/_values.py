@@ -1,0 +1,130 @@
+"""What the value of a setting can be: readers that make it of a text, or say which rule it breaks.
+
+A reader takes what a variable holds or what was given in code, and returns the setting's value. It knows
+nothing of the environment, nor of which setting it reads for.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
+
+
+class SettingsError(ValueError):
+    """A setting has a value that it cannot have; the message names the setting and the rule."""
+
+
+def read_whole(lowest: int, highest: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            number: int = int(value)  # type: ignore[call-overload]
+            if isinstance(value, float) and number != value:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            msg = f"{_shown(value)} is no whole number"
+            raise SettingsError(msg) from None
+        if not lowest <= number <= highest:
+            msg = f"{_shown(value)} is not between {lowest} and {highest}"
+            raise SettingsError(msg)
+        return number
+
+    return read
+
+
+def read_rate(value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        msg = f"{_shown(value)} is no number"
+        raise SettingsError(msg) from None
+    if isinstance(value, bool) or not 0 < number <= 1_000_000:  # NaN fails this, too
+        msg = f"{_shown(value)} is not above 0 and at most 1000000"
+        raise SettingsError(msg)
+    return number
+
+
+def read_one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = str(value).strip().lower()
+        if text not in choices:
+            msg = f"{_shown(value)} is none of: {', '.join(choices)}"
+            raise SettingsError(msg)
+        return text
+
+    return read
+
+
+def read_text(value: object) -> str:
+    if not isinstance(value, str | Path):
+        msg = f"a text is needed, not a value of type {type(value).__name__}"
+        raise SettingsError(msg)
+    return str(value).strip()
+
+
+def read_key(value: object) -> str:
+    """Return an API key; what is wrong with one is said without showing it."""
+    if not isinstance(value, str):
+        msg = (
+            f"a text is needed, not a value of type {type(value).__name__}; "
+            "in a YAML file put the key in quotes, or it becomes a number"
+        )
+        raise SettingsError(msg)
+    key = value.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        msg = "it has characters that cannot stand in an HTTP header (its value is not shown)"
+        raise SettingsError(msg)
+    if len(key) > 512:
+        msg = f"it has {len(key)} characters, and a key has at most 512"
+        raise SettingsError(msg)
+    return key
+
+
+def read_endpoint(value: object) -> str:
+    text = read_text(value)
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not (text.isascii() and text.isprintable()) or " " in text:
+        msg = f"{_shown(value)} is no http:// or https:// address"
+        raise SettingsError(msg)
+    if parts.username is not None or parts.fragment:
+        msg = "an address without user, password and fragment is needed; the key has a setting of its own"
+        raise SettingsError(msg)
+    return text
+
+
+def read_headers(value: object) -> tuple[tuple[str, str], ...]:
+    """Return headers from ``name=value,name=value`` (as in ``OTEL_EXPORTER_OTLP_HEADERS``) or a mapping."""
+    if isinstance(value, str):
+        pairs = [part.partition("=")[::2] for part in value.split(",") if part.strip()]
+    elif hasattr(value, "items"):
+        pairs = list(value.items())
+    else:
+        pairs = list(value)  # type: ignore[call-overload]
+    found = []
+    for name, content in pairs:
+        name, content = str(name).strip(), str(content).strip()
+        if not _HEADER_NAME.fullmatch(name):
+            msg = "it is not of the form name=value,name=value (its value is not shown)"
+            raise SettingsError(msg)
+        if not (content.isascii() and content.isprintable()):
+            msg = f"the value of {name} has a line break or another character that no header can have"
+            raise SettingsError(msg)
+        found.append((name, content))
+    return tuple(found)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "…" + text[0]

@@ -1,0 +1,247 @@
+"""The command `ocm-otel`: what a person asks for at a terminal, and what a program reads with ``--json``.
+
+It puts the rooms to use and words their answers; it decides nothing about events, settings or the API.
+Exit codes: 0 done, 1 the answer is no, 2 wrong use. The extras are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import click
+
+from ocm_otel._event import Event, InvalidEvent
+from ocm_otel._settings import Settings, origin
+from ocm_otel._table import PREFIX, TABLE, Setting
+from ocm_otel._values import SettingsError
+from ocm_otel._verdict import Fate, Verdict
+
+_EXTRA = ("starlette", "uvicorn", "opentelemetry.instrumentation")
+
+
+def _plain(text: str) -> str:
+    """Return a text from outside without characters that would steer a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _extra_missing(error: ImportError) -> click.UsageError:
+    """Return what to say of a missing extra.
+
+    Raises:
+        ImportError: it is not about an extra.
+    """
+    name = error.name or ""
+    if not any(name == known or name.startswith(f"{known}.") for known in _EXTRA):
+        raise error
+    return click.UsageError(f"this needs {name}, which is not installed: pip install 'ocm-otel[emulator]'")
+
+
+def _write_json(content: object) -> None:
+    click.echo(json.dumps(content, indent=2))
+
+
+def _set_colour(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value:  # https://no-color.org: any text but the empty one
+        context.color = False
+
+
+@click.group(epilog="Example: ocm-otel demo", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ocm-otel")
+@click.option("--no-color", is_flag=True, flag_value="yes", type=str, default=None, envvar="NO_COLOR",
+              is_eager=True, expose_value=False, callback=_set_colour,
+              help="No colours on a terminal either; NO_COLOR in the environment does the same.")  # fmt: skip
+def main() -> None:
+    """Tagged spans and log lines become OfCourseMe events.
+
+    Exit codes: 0 done, 1 the answer is no, 2 wrong use.
+    """
+
+
+@main.command(epilog="Example: ocm-otel demo --keep")
+@click.option("--keep", is_flag=True, help="Leave the emulator there afterwards, to look at its report page.")
+def demo(*, keep: bool) -> None:
+    """Watch tags become events on this machine.
+
+    An emulated events API, a small learning site with OpenTelemetry and structlog, and people who use it: no
+    key, no network, some seconds.
+    Exit code 0 if everything that was tagged arrived exactly once, 1 if not.
+    """
+    try:
+        from ocm_otel.demo.stage import run
+    except ImportError as error:
+        raise _extra_missing(error) from None
+    if not run(keep=keep):
+        raise SystemExit(1)
+
+
+@main.command(epilog="Example: ocm-otel send course-save --course-id 7 --user-id ann")
+@click.argument("type_", metavar="TYPE")
+@click.option("--course-id", metavar="ID", help="The course; course events (course-…) should have one.")
+@click.option("--user-id", metavar="ID", help="A session id or an internal id of the person.")
+@click.option("--entity-id", metavar="ID", help="A group, family or entity of persons.")
+@click.option("--endpoint", metavar="URL", help="The address of the events API, in place of the setting.")
+@click.option("--api-key-file", metavar="FILE", help="A file that holds the key, in place of the settings.")
+@click.option("--timeout", metavar="MS", help="Milliseconds that the call may take.")
+@click.option("--json", "as_json", is_flag=True, help="Write the verdict as JSON.")
+def send(type_: str, *, as_json: bool, **given: Any) -> None:
+    """Send one event and say what the API answered.
+
+    The event counts, as any other does. The key comes from OTEL_EXPORTER_OCM_API_KEY or from a file, never
+    from an option: options are shown in the machine's list of processes. Exit code 0 if the event was
+    counted, 1 if not.
+    """
+    ids = {name: given.pop(name) for name in ("course_id", "user_id", "entity_id")}
+    try:
+        event = Event(type_, **ids)
+        settings = _settings_to_send_with(given)
+        key = settings.key()
+    except (InvalidEvent, SettingsError) as error:
+        raise click.UsageError("\n".join(map(_plain, str(error).splitlines()))) from None
+    if settings.in_the_clear:
+        click.secho("Warning: key and ids travel unencrypted to another machine", fg="yellow", err=True)
+    began = time.monotonic()
+    verdict = _call(settings, key, event)
+    _tell(verdict, event, settings, time.monotonic() - began, as_json=as_json)
+    if verdict.fate is not Fate.DELIVERED:
+        raise SystemExit(1)
+
+
+def _settings_to_send_with(given: dict[str, Any]) -> Settings:
+    """Return the settings for one call.
+
+    Raises:
+        SettingsError: a value cannot be used. An application would go on with the default; here that
+            could send an event that was meant for an emulator to the real API.
+    """
+    said: list[str] = []
+    settings = Settings.from_env(given=given, report=said.append)
+    if said:
+        raise SettingsError("\n".join(text.rpartition("; ")[0] for text in said))
+    return replace(settings, api_key=None) if given["api_key_file"] else settings
+
+
+def _call(settings: Settings, key: str, event: Event) -> Verdict:
+    """Make the one call."""
+    from ocm_otel._client import Client
+
+    connection = Client(settings, key).connect()
+    try:
+        return connection.send(event.query(), settings.timeout / 1000)
+    finally:
+        connection.close()
+
+
+def _tell(verdict: Verdict, event: Event, settings: Settings, seconds: float, *, as_json: bool) -> None:
+    """Write what the API said about the event."""
+    fields = {name: value for name, value in asdict(event).items() if name != "event_id"}
+    delivered = verdict.fate is Fate.DELIVERED
+    if as_json:
+        told = {**asdict(verdict), "fate": verdict.fate.value}
+        _write_json({"delivered": delivered, **told, "event": fields, "endpoint": settings.endpoint,
+                     "milliseconds": round(seconds * 1000)})  # fmt: skip
+        return
+    shown = " ".join(_plain(f"{name}={value}") for name, value in fields.items() if value is not None)
+    word = verdict.fate.value if verdict.fate in (Fate.DELIVERED, Fate.REFUSED) else "not delivered"
+    click.secho(f"{word}: {shown}", fg="green" if delivered else "red")
+    click.echo(f"  {verdict.words} [{verdict.reason}, {seconds * 1000:.0f} ms]")
+    if event.lacks_course:
+        click.echo("  A course event without --course-id: no report can say of which course it was.")
+    if verdict.ambiguous:
+        click.echo("  It may have been counted all the same: to send it again may count it twice.")
+    elif verdict.fate not in (Fate.DELIVERED, Fate.REFUSED):
+        click.echo("  It was not counted, and nothing is kept: send it again when that is mended.")
+
+
+@main.command(epilog="Example: ocm-otel emulator --port 8377 --db events.sqlite")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8377, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
+@click.option("--key", "keys", multiple=True, metavar="TEXT",
+              help="A key to accept, made up for this; repeatable.  [default: demo-key]")  # fmt: skip
+@click.option("--db", metavar="FILE", help="Keep what comes in in this SQLite file; else it is in memory.")
+@click.option("--latency", default=0.0, metavar="MS", type=click.FloatRange(0, 3_600_000),
+              help="Milliseconds before each answer.")  # fmt: skip
+@click.option("--refusal-status", default="400", show_default=True, type=click.Choice(["200", "400"]),
+              help="The status of NO-TYPE-PARAMETER, which the vendor's guide does not name.")  # fmt: skip
+def emulator(host: str, port: int, keys: tuple[str, ...], db: str | None, latency: float, refusal_status: str) -> None:
+    """Run the events API on this machine.
+
+    It runs until Ctrl-C, and has a report page that shows what came in.
+    """
+    try:
+        from ocm_otel.emulator import serve
+    except ImportError as error:
+        raise _extra_missing(error) from None
+    given_key = "demo-key" if not keys else "'the key that you gave'"
+
+    def ready(running: Any) -> None:
+        click.secho("The events API is emulated until Ctrl-C.", bold=True)
+        click.echo(f"\n  API          {running.endpoint}\n  report page  {running.url}/\n")
+        click.echo(f"export {PREFIX}ENDPOINT={running.endpoint}\nexport {PREFIX}API_KEY={given_key}")
+
+    try:
+        serve(host, port, keys=keys or ("demo-key",), path=db, latency=latency / 1000,
+              refusal_status=int(refusal_status), ready=ready)  # fmt: skip
+    except ValueError as error:
+        raise click.UsageError(_plain(str(error))) from None
+    except OSError as error:
+        raise click.ClickException(_plain(error.strerror or str(error))) from None
+
+
+@main.command("settings", epilog="Example: OTEL_EXPORTER_OCM_TIMEOUT=soon ocm-otel settings")
+@click.option("--json", "as_json", is_flag=True, help="Write them as JSON.")
+def show_settings(*, as_json: bool) -> None:
+    """Show each setting and where it comes from.
+
+    Keys and headers are masked. Exit code 1 if a value cannot be used.
+    """
+    problems: list[str] = []
+    found = Settings.from_env(report=problems.append)
+    keyless = not found.api_key and found.api_key_file is None
+    try:
+        found.key()
+    except SettingsError as error:
+        problems += [] if keyless else [str(error)]
+    problems = [_plain(problem) for problem in problems]
+    rows = [_row(setting, getattr(found, setting.field), problems) for setting in TABLE]
+    if as_json:
+        _write_json({"settings": rows, "problems": problems, "has_key": not keyless})
+    else:
+        _print_rows(rows)
+        for problem in problems:
+            click.secho(f"\n{problem}", fg="red")
+        if keyless:
+            click.secho(f"\nNo key is set ({PREFIX}API_KEY): no event is accepted until then.", fg="yellow")
+    if problems:
+        raise SystemExit(1)
+
+
+def _row(setting: Setting, value: Any, problems: list[str]) -> dict[str, Any]:
+    """Return one setting for a person or a program to read."""
+    named = tuple(f"{variable}:" for variable in (setting.variable, setting.stands_in) if variable)
+    return {
+        "setting": setting.field,
+        "value": "***" if setting.secret and value else None if value == () else value,
+        "unit": setting.unit,
+        "source": origin(setting) or "default",
+        "variable": setting.variable,
+        "problems": [problem for problem in problems if problem.startswith(named)],
+    }
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    """Write the settings as a table: name, value with its unit, source."""
+    texts = []
+    for row in rows:
+        value = "-" if row["value"] is None else _plain(f"{row['value']} {row['unit']}".rstrip())
+        texts.append((row["setting"], value, "wrong, so: " * bool(row["problems"]) + row["source"]))
+    names, values = (max(len(text[column]) for text in texts) for column in (0, 1))
+    for name, value, source in texts:
+        click.echo(f"{name:<{names}}  {value:<{min(values, 44)}}  ", nl=False)
+        click.secho(source, fg="red" if source.startswith("wrong") else None, dim=source == "default")
+
+
+if __name__ == "__main__":
+    main(prog_name="ocm-otel")
