@@ -1,0 +1,112 @@
+"""What is checked before a change lands, and where: `nox` runs all of it, `nox -l` lists it.
+
+Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
+installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import nox
+
+if sys.version_info < (3, 10):  # noqa: UP036 - the person who runs nox may have an older one
+    sys.exit(f"ocm-otel needs Python 3.10 or newer; this is {sys.version.split()[0]}")
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = nox.project.python_versions(PROJECT)
+OTEL = ("oldest", "newest")
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"
+# A person has the Pythons that they have; in CI a missing one is a failure, not a skipped session.
+nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
+
+# The sessions that need one Python only take the one that runs nox; so do the tests where it is a newer one
+# than those we know, rather than to run nothing.
+TESTED = PYTHONS if HERE in PYTHONS else [*PYTHONS, HERE]
+
+
+def groups(*names: str) -> list[str]:
+    """Return the requirements of dependency groups of pyproject.toml."""
+    return list(nox.project.dependency_groups(PROJECT, *names))
+
+
+def floors() -> list[str]:
+    """Return `name==version` for each lower bound that we promise to work with.
+
+    These are the core's dependencies, the extras', and, of the tests' own, OpenTelemetry's packages: they
+    come in sets of one version.
+    """
+    project = PROJECT["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    instrumentations = [line for line in groups("test") if line.startswith("opentelemetry-")]
+    pinned = []
+    for line in [*project["dependencies"], *extras, *instrumentations]:
+        bound = re.fullmatch(r"([a-z0-9-]+)>=([0-9a-z.]+)", line)
+        if bound:
+            name, version = bound.groups()
+            pinned.append(f"{name}=={version}" if "b" in version else f"{name}=={version}.*")
+    return pinned
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, spelling, and the arrows between the rooms."""
+    session.install(*groups("lint"), "-e", ".")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell")
+    session.run("lint-imports", "--no-cache")  # its cache misses that a new file took a name over
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The source and a user's view of it, strictly typed."""
+    session.install(*groups("types", "test"), "-e", ".[all]")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, built without the network; a warning is an error."""
+    session.install(*groups("docs"), "-e", ".")
+    session.run("sphinx-build", "-W", "-n", "-q", "-b", "html", "docs", "docs/_build")
+
+
+@nox.session
+def house(session: nox.Session) -> None:
+    """The rules of the house, and every example of the README and the docs."""
+    session.install(*groups("test"), "-e", ".[all]")
+    session.run("pytest", "tests/house", "README.md", "docs", *session.posargs)
+
+
+@nox.session
+def bare(session: nox.Session) -> None:
+    """An installation without extras delivers, and says which extra is missing."""
+    session.install(".")
+    session.run("python", "-W", "error", "tests/bare/deliver.py")
+
+
+@nox.session(python=TESTED)
+@nox.parametrize("otel", OTEL)
+def tests(session: nox.Session, otel: str) -> None:
+    """The tests; the docs and the house have sessions of their own."""
+    wanted = [*groups("test"), "-e", ".[all]"]
+    if otel == "oldest":
+        oldest = Path(session.create_tmp()) / "oldest.txt"
+        oldest.write_text("\n".join(floors()) + "\n", encoding="utf-8")
+        wanted += ["--constraint", str(oldest)]
+    session.install(*wanted)
+    version = "from importlib.metadata import version; print(version('opentelemetry-sdk'))"
+    found = (session.run("python", "-c", version, silent=True) or "").strip()
+    session.log(f"opentelemetry-sdk {found}")
+    if otel == "oldest" and not found.startswith("1.39."):
+        session.error(f"the oldest OpenTelemetry should be 1.39, and it is {found}")
+    session.run("pytest", "-n", "2", "tests", "--ignore=tests/house", *session.posargs)

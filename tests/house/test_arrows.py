@@ -1,0 +1,119 @@
+"""The arrows of docs/architecture.md that `import-linter` cannot see: who may touch what.
+
+The floors themselves are contracts in pyproject.toml (`lint-imports`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Room
+
+# They are programs of their own: they serve, print and start other programs.
+PROGRAMS = {"cli", "demo", "emulator"}
+# The journal on disk.
+SPOOL = {"_spool", "_account", "_ledger", "_refused"}
+
+OWNED = {
+    "an HTTP library": (
+        {"httpx", "httpcore", "requests", "urllib3", "http.client", "urllib.request"},
+        {"_client", "demo"},
+    ),
+    "threads": (
+        {"threading.Thread", "threading.Timer", "_thread", "concurrent.futures", "multiprocessing"},
+        {"_outbox", "_worker"} | PROGRAMS,
+    ),
+    "the process's fork and end": (
+        {"atexit", "os.register_at_fork", "os.fork", "os._exit", "weakref.finalize"}, {"_outbox"},
+    ),
+    "signals": ({"signal.signal", "signal.sigwait"}, PROGRAMS),
+    "the environment": ({"os.environ", "os.environb", "os.getenv", "os.putenv"}, {"_settings", "demo"}),
+    "files": (
+        {
+            "open", "io.open", "os.open", "sqlite3", "tempfile",
+            ".read_text", ".read_bytes", ".write_text", ".write_bytes",
+        },
+        {"_settings"} | SPOOL | PROGRAMS,
+    ),
+    "sockets": ({"socket", "socketserver", "http.server", "selectors", "asyncio"}, PROGRAMS),
+}  # fmt: skip
+
+DECIDERS = {"_event", "_tags", "_verdict", "_pace", "_courier"}
+EFFECTS = {
+    "time", "threading", "socket", "os", "pathlib", "asyncio", "logging", "uuid.uuid1", "uuid.uuid4",
+    "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.now", "open", "print", "input",
+}  # fmt: skip
+
+
+def uses(room: Room, names: set[str]) -> set[str]:
+    """Return which of the names, or of what is inside of them, a room touches."""
+    return {used for used in room.touches() for name in names if used == name or used.startswith(f"{name}.")}
+
+
+@pytest.mark.parametrize("resource", OWNED)
+def test_each_resource_has_one_owner(rooms: list[Room], resource: str) -> None:
+    """Only its owner touches a resource, however it was imported."""
+    names, owners = OWNED[resource]
+    strangers = {room.path: sorted(uses(room, names)) for room in rooms if room.owner not in owners}
+    assert {path: used for path, used in strangers.items() if used} == {}
+
+
+def test_deciding_rooms_have_no_effects(rooms: list[Room]) -> None:
+    """Event, tags, verdict, pace and courier know no clock, thread, disk or socket."""
+    deciding = {room.path: sorted(uses(room, EFFECTS)) for room in rooms if room.owner in DECIDERS}
+    assert len(deciding) == len(DECIDERS)
+    assert {path: used for path, used in deciding.items() if used} == {}
+
+
+def test_nothing_imports_the_front_door(rooms: list[Room]) -> None:
+    """No file of the package takes a name from the package root."""
+    inside = {room.owner for room in rooms if room.owner}
+    taken = {
+        (room.path, name)
+        for room in rooms
+        if room.module
+        for name in room.imports()
+        if name == "ocm_otel" or (name.startswith("ocm_otel.") and name.split(".")[1] not in inside)
+    }
+    assert taken == set()
+
+
+def test_the_emulator_is_the_other_side(rooms: list[Room]) -> None:
+    """The emulator imports nothing of ours, and of ours only programs import the emulator."""
+    out = {
+        (room.path, name)
+        for room in rooms
+        if room.owner == "emulator"
+        for name in room.imports()
+        if name.startswith("ocm_otel") and not f"{name}.".startswith("ocm_otel.emulator.")
+    }
+    into = {
+        (room.path, name)
+        for room in rooms
+        if room.owner not in PROGRAMS
+        for name in room.imports()
+        if f"{name}.".startswith("ocm_otel.emulator.")
+    }
+    assert (out, into) == (set(), set())
+
+
+def test_there_are_no_circles(rooms: list[Room]) -> None:
+    """No room can be reached from itself, late imports and those for types counted."""
+    modules = {f"ocm_otel.{room.module}" for room in rooms if room.module}
+
+    def home(name: str) -> str | None:
+        while name not in modules and "." in name:
+            name = name.rpartition(".")[0]
+        return name if name in modules else None
+
+    arrows = {
+        f"ocm_otel.{room.module}": {home(name) for name in room.imports()} - {None, f"ocm_otel.{room.module}"}
+        for room in rooms
+        if room.module
+    }
+    while leaves := {room for room, targets in arrows.items() if not targets & arrows.keys()}:
+        arrows = {room: targets for room, targets in arrows.items() if room not in leaves}
+    assert arrows == {}

@@ -1,0 +1,55 @@
+"""What a user can name: the package's names, and the command's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+import ocm_otel
+from ocm_otel import cli
+
+
+def test_the_names_are_sorted() -> None:
+    """`__all__` is sorted and names nothing twice."""
+    assert list(ocm_otel.__all__) == sorted(set(ocm_otel.__all__))
+
+
+@pytest.mark.parametrize("name", ocm_otel.__all__)
+def test_each_name_is_there(name: str) -> None:
+    """Each name of `__all__` can be imported and is listed by `dir()`."""
+    assert getattr(ocm_otel, name) is not None
+    assert name in dir(ocm_otel)
+
+
+def test_other_names_are_not_there() -> None:
+    """A name that the front door does not have is an AttributeError that says so."""
+    with pytest.raises(AttributeError, match="no_such_name"):
+        getattr(ocm_otel, "no_such_name")  # noqa: B009 - the point is the look-up by name
+
+
+def test_the_doors_open_without_an_http_library() -> None:
+    """Importing every name of the package loads no HTTP library."""
+    look = "import sys; from ocm_otel import *; sys.exit('httpx' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], check=False)
+    assert done.returncode == 0
+
+
+def commands() -> dict[str, click.Command]:
+    """Return the commands of `ocm-otel` by name."""
+    context = click.Context(cli.main)
+    return {name: cli.main.get_command(context, name) for name in cli.main.list_commands(context)}
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_shows_an_example(name: str) -> None:
+    """The help of each command says what it does and shows one call of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from ocm_otel.cli import main; main(prog_name='ocm-otel')", name, "--help"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    usage, _, rest = done.stdout.partition("\n")
+    assert usage.startswith(f"Usage: ocm-otel {name}")
+    assert f"ocm-otel {name}" in rest

@@ -1,0 +1,84 @@
+"""A user's view of the library, checked by mypy and never run."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+import ocm_otel
+from ocm_otel import (
+    Event,
+    InvalidEvent,
+    OCMHandler,
+    OCMLogExporter,
+    OCMLogRecordProcessor,
+    OCMSpanExporter,
+    OCMSpanProcessor,
+    Outbox,
+    Settings,
+    SettingsError,
+    emit,
+    tags,
+)
+from ocm_otel.structlog import OCMProcessor
+
+version: str = ocm_otel.__version__
+
+# Settings: all of them keywords, all of them optional.
+settings = Settings()
+settings = Settings(api_key="key", endpoint="http://127.0.0.1:8377/v2.0/events", timeout=2_000, max_rate=50.0)
+settings = Settings.from_env()
+Settings("key")  # type: ignore[call-arg]
+Settings(timeout="soon")  # type: ignore[arg-type]
+
+# The outbox: put in, gets delivered.
+outbox = Outbox(settings)
+accepted: bool = outbox.put(Event("menu-click"))
+flushed: bool = outbox.flush()
+outbox.close()
+
+# The doors on spans.
+tracing = TracerProvider()
+tracing.add_span_processor(OCMSpanProcessor())
+tracing.add_span_processor(OCMSpanProcessor(outbox=outbox))
+tracing.add_span_processor(BatchSpanProcessor(OCMSpanExporter()))
+tracing.add_span_processor(BatchSpanProcessor(OCMSpanExporter(outbox=outbox)))
+OCMSpanProcessor(outbox)  # type: ignore[call-arg]
+
+with tracing.get_tracer("app").start_as_current_span("save") as span:
+    span.set_attributes(tags("course-save", course_id=7, user_id="ann", entity_id="school-1"))
+    span.add_event("completed", tags("course-completed", course_id=7))
+
+# The doors on log lines.
+logs = LoggerProvider()
+logs.add_log_record_processor(OCMLogRecordProcessor())
+logs.add_log_record_processor(OCMLogRecordProcessor(outbox=outbox))
+logs.add_log_record_processor(BatchLogRecordProcessor(OCMLogExporter(outbox=outbox)))
+
+logging.getLogger().addHandler(OCMHandler())
+logging.getLogger().addHandler(OCMHandler(outbox=outbox, level=logging.INFO))
+logging.getLogger("app").info("saved", extra=tags("course-save", course_id=7))
+
+structlog.configure(processors=[OCMProcessor(), structlog.processors.JSONRenderer()])
+structlog.configure(processors=[OCMProcessor(outbox=outbox), structlog.processors.JSONRenderer()])
+structlog.get_logger().info("saved", **tags("course-save", course_id=7))
+
+# Without a span or a line.
+taken: bool = emit("course-save", course_id=7, user_id="ann")
+taken = emit("menu-click", entity_id=12)
+emit("course-save", 7)  # type: ignore[call-arg]
+emit()  # type: ignore[call-arg]
+
+try:
+    event = Event("course-save", course_id=7)
+except InvalidEvent as error:
+    problem: ValueError = error
+try:
+    settings = Settings(timeout=-1)
+except SettingsError as error:
+    problem = error
