@@ -1,6 +1,6 @@
-"""Print the settings page from the table in `ocm_otel._settings`: `python docs/_render.py` writes it.
+"""Print the pages that are made of tables in the source: `python docs/_render.py` writes them.
 
-The page is committed, so that it can be read where the source is read; tests/house compares the two.
+They are committed, so that they can be read where the source is read; tests/house compares the two.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ocm_otel._table import TABLE, Setting
+from ocm_otel._verdict import Failure, Verdict, judge, judge_failure
 
-PAGE = Path(__file__).with_name("settings.md")
+FOLDER = Path(__file__).parent
 
 HEAD = """\
 # Settings
@@ -48,5 +49,94 @@ def _default(setting: Setting) -> str:
     return f"`{setting.default}`" + (f" {setting.unit}" if setting.unit else "")
 
 
+VERDICTS_HEAD = """\
+# Verdicts: what each answer means
+
+<!-- Printed by docs/_render.py from what src/ocm_otel/_verdict.py says: change it there. -->
+
+Each event is one call, and each call has a verdict of its own: what becomes of the event, under which name the books
+count it, and whether it is *ambiguous*, that is, whether the event may have been counted although no answer says so.
+Of the API's own errors its guide names one, `NO-TYPE-PARAMETER`; the rest is what the gateway in front of it, AWS API
+Gateway, is documented to answer, and what a network can do.
+
+| fate | the event | the others |
+| --- | --- | --- |
+| delivered | ends | go on |
+| refused | is kept in the refused file, with the reason | go on |
+| retry | is sent again, a little later each time | go on, unless nothing but failures comes: then all wait, and one call now and then finds out whether the API is back |
+| throttled | is sent again | all wait as long as the API asked for, then one call finds out |
+| locked out | is kept: the configuration is wrong, not the event | all wait, and one call now and then finds out whether it was mended; one message says what to do |
+
+An ambiguous call is counted, and then handled as [`OTEL_EXPORTER_OCM_ON_AMBIGUOUS`](settings.md) says: sent again (it may
+count twice), or given up (it may not count at all). A 504 is ambiguous, too: it says that the back end was slow, not
+that it did not count.
+
+A `Retry-After`, in seconds or as a date, is honoured up to an hour; one that is past means now, one that cannot be read
+is as if it were not there. Of a body 64 KiB are read at most.
+
+## Answers
+
+| answer | fate | name in the books | ambiguous |
+| --- | --- | --- | --- |
+"""
+
+FAILURES_HEAD = """
+## No answer
+
+| what happened | fate | name in the books | ambiguous |
+| --- | --- | --- | --- |
+"""
+
+ANSWERS: tuple[tuple[str, int, bytes, str | None], ...] = (
+    ("2xx", 200, b'{"status": "OK"}', None),
+    ("2xx whose body bears `NO-TYPE-PARAMETER`", 200, b'{"error": "NO-TYPE-PARAMETER"}', None),
+    ("2xx whose body bears another error", 200, b'{"error": "INTERNAL"}', None),
+    ("2xx or 400 with a web page (a proxy, a login page)", 200, b"<!doctype html><html>", None),
+    ("3xx, never followed", 302, b"", None),
+    ("400 with `NO-TYPE-PARAMETER`", 400, b'{"error": "NO-TYPE-PARAMETER"}', None),
+    ("400, 409, 422 otherwise", 400, b"{}", None),
+    ("401, and 403 `Forbidden`", 403, b'{"message": "Forbidden"}', None),
+    ("403 `… explicit deny` (the IP address)", 403, b'{"message": "... with an explicit deny"}', None),
+    ("403 `Missing Authentication Token`", 403, b'{"message": "Missing Authentication Token"}', None),
+    ("404", 404, b"", None),
+    ("407, from a proxy", 407, b"", None),
+    ("408", 408, b"", None),
+    ("413, 414, 431", 414, b"", None),
+    ("other 4xx", 405, b"", None),
+    ("429 `Too Many Requests`", 429, b'{"message": "Too Many Requests"}', "5"),
+    ("429 `Limit Exceeded`", 429, b'{"message": "Limit Exceeded"}', None),
+    ("500", 500, b"", None),
+    ("502", 502, b"", None),
+    ("503, with or without Retry-After", 503, b"", "5"),
+    ("504", 504, b"", None),
+)
+
+FAILURES = {
+    Failure.NO_CONNECTION: "nobody is there, the name is unknown, the connection is refused",
+    Failure.NO_TLS: "no TLS connection came about",
+    Failure.UNTRUSTED: "the server's certificate is not trusted",
+    Failure.MISCONFIGURED: "the connection cannot be set up with these settings",
+    Failure.CUT_OFF: "closed or reset while the request was being written",
+    Failure.NO_ANSWER: "closed or reset after the request had left",
+    Failure.SILENCE: "no answer within the timeout",
+    Failure.NOT_HTTP: "the answer was no HTTP",
+    Failure.BROKEN: "something failed in our own client",
+}
+
+
+def verdicts_page() -> str:
+    """Return the text of docs/verdicts.md."""
+    answers = (_row(name, judge(status, body, wait)) for name, status, body, wait in ANSWERS)
+    failures = (_row(name, judge_failure(failure)) for failure, name in FAILURES.items())
+    return VERDICTS_HEAD + "".join(answers) + FAILURES_HEAD + "".join(failures)
+
+
+def _row(name: str, verdict: Verdict) -> str:
+    return f"| {name} | {verdict.fate.value} | `{verdict.reason}` | {'yes' if verdict.ambiguous else 'no'} |\n"
+
+
+PAGES = {"settings.md": settings_page, "verdicts.md": verdicts_page}
+
 if __name__ == "__main__":
-    PAGE.write_text(settings_page(), encoding="utf-8")
+    for name, text in PAGES.items():
+        (FOLDER / name).write_text(text(), encoding="utf-8")

@@ -58,16 +58,9 @@ class Client:
         self._given = transport
         self._settings = settings
         self._address = settings.endpoint.rstrip("?&") + ("&" if urlsplit(settings.endpoint).query else "?")
-        own = {
-            "x-api-key": key,
-            "user-agent": f"ocm-otel/{version('ocm-otel')}",
-            "accept": "application/json",
-        }
-        further = [
-            (name, value) for name, value in settings.further_headers() if name.lower() not in ("x-api-key", "host")
-        ]
-        taken = {name.lower() for name, _ in further}
-        self._headers = [item for item in own.items() if item[0] not in taken] + further
+        agent = {"user-agent": f"ocm-otel/{version('ocm-otel')}", "accept": "application/json"}
+        further = {name.lower(): value for name, value in settings.further_headers() if name.lower() != "host"}
+        self._headers = {**agent, **further, "x-api-key": key}
         self._trust: ssl.SSLContext | None = None
         hush()
 

@@ -133,7 +133,7 @@ class Lanes:
         Raises:
             OSError: it cannot be deleted.
         """
-        if ledger.size == FIRST and not ledger.gone and len(self._free) < _SPARE:
+        if ledger.size == FIRST and len(self._free) < _SPARE and ledger.path.exists():
             ledger.reset()
             self._lanes.append(ledger)
             self._free.appendleft(ledger)

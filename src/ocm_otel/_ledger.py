@@ -89,7 +89,7 @@ class Ledger:
             self.unmap()
             raise ForeignLedger(self.path.name)
         self.retired = True
-        for self.written, owed in enumerate(_OWED_ONE.finditer(data, len(HEADER) - 1), 1):  # noqa: B007 - below
+        for self.written, owed in enumerate(_OWED_ONE.finditer(data, len(HEADER) - 1), 1):
             self._end = owed.end()
         if self.written:  # nothing behind the last one is read, and so nothing that comes later
             self._end = end.end() if (end := _END.search(data, self._end)) else self.size

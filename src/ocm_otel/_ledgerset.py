@@ -49,10 +49,10 @@ class LedgerSet:
             with suppress(FileExistsError):
                 return Ledger(self.path / f"{self._count:06}.ledger", size)
 
-    def ledgers(self) -> tuple[list[Ledger], dict[str, str]]:
-        """Open the ledgers that are there, the oldest first; and why which files could not be."""
+    def ledgers(self) -> tuple[list[Ledger], list[str]]:
+        """Open the ledgers that are there, the oldest first; and say which files could not be, and why."""
         found: list[Ledger] = []
-        bad: dict[str, str] = {}
+        bad: list[str] = []
         for path in sorted(self.path.glob(LEDGERS)):
             try:
                 if path.stat(follow_symlinks=False).st_size == 0:
@@ -61,9 +61,9 @@ class LedgerSet:
                 found.append(Ledger(path))
                 found[-1].unmap()
             except ForeignLedger:
-                bad[path.name] = "it is no ledger of this version"
+                bad.append(f"{path} is left alone: it is no ledger of this version")
             except OSError as error:
-                bad[path.name] = error.strerror or type(error).__name__
+                bad.append(f"{path} is left alone for now: {error.strerror}")
         return found, bad
 
     def sync(self) -> None:

@@ -82,8 +82,7 @@ class Spool:
 
     def waiting(self) -> int:
         """Return how many entries are not settled; a moment too many rather than one too few."""
-        ended = self._ended
-        return self.last() - ended
+        return -self._ended + self.last()  # in this order: what ends in between still counts
 
     def last(self) -> int:
         """Return the number that the newest entry has, or will have when it is taken."""
@@ -106,8 +105,7 @@ class Spool:
         self._sort_out()
         try:
             while self._backlog:
-                entry = self._lend(self._backlog[0])
-                if entry is not None:
+                if (entry := self._lend(self._backlog[0])) is not None:
                     return entry
                 self._finish(self._backlog.popleft())
         except OSError:
@@ -146,13 +144,11 @@ class Spool:
         if self._let_go:
             return 0
         self._lanes.look()
-        self._sort_out()
         found = 0
         for left in self._account.left_behind():
             ledgers, bad = left.ledgers()
-            for name, why in bad.items():
-                text = "%s/%s in the spool is left alone: %s"
-                self._books.report((left.path.name, name), text, left.path.name, name, why)
+            for text in bad:
+                self._books.report(text, "%s", text)
             found += sum(self._take_over(ledger, left) for ledger in ledgers)
             if left not in self._homes.values():
                 left.close()
@@ -248,10 +244,7 @@ class Spool:
             return
         home = self._homes.pop(ledger, None)
         try:
-            if home is None:
-                self._lanes.put_away(ledger)
-            else:
-                ledger.remove()
+            ledger.remove() if home else self._lanes.put_away(ledger)
         except OSError as error:
             self._books.report("put-away", "a ledger in the spool cannot be deleted: %s", error.strerror)
         if home is not None and home not in self._homes.values():

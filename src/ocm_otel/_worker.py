@@ -94,7 +94,7 @@ class Worker:
         """Wait until all that is in the journal now is settled, or until `end`; returns whether it is."""
         done = threading.Event()
         end = min(end, time.monotonic() + threading.TIMEOUT_MAX / 2)
-        self._inbox.put(partial(self._mark, done))
+        self._inbox.put(partial(self._courier.mark, done.set))
         if not self._start():
             self._drive(end, done)
         return done.wait(max(0.0, end - time.monotonic()))
@@ -181,10 +181,6 @@ class Worker:
                 self._inbox.get_nowait()()
         except Empty:
             return
-
-    def _mark(self, done: threading.Event) -> None:
-        """Note that somebody waits for all that is in the journal now."""
-        self._courier.mark(done.set)
 
     def _stop(self) -> None:
         """Let the senders end once they have made the calls that they have, and this thread with them."""

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from .conftest import Room
 
 # They are programs of their own: they serve, print and start other programs.
-PROGRAMS = {"cli", "demo", "emulator"}
+PROGRAMS = {"cli", "_cli_spool", "demo", "emulator"}
 # The journal on disk.
-SPOOL = {"_spool", "_account", "_ledger", "_refused"}
+SPOOL = {"_spool", "_account", "_ledger", "_ledgerset", "_lanes", "_refused"}
 
 OWNED = {
     "an HTTP library": (
-        {"httpx", "httpcore", "requests", "urllib3", "http.client", "urllib.request"},
+        {"httpx", "httpcore", "requests", "urllib3", "http.client", "urllib.request.urlopen"},
         {"_client", "demo"},
     ),
     "threads": (
@@ -27,9 +27,9 @@ OWNED = {
         {"_outbox", "_worker"} | PROGRAMS,
     ),
     "the process's fork and end": (
-        {"atexit", "os.register_at_fork", "os.fork", "os._exit", "weakref.finalize"}, {"_outbox"},
+        {"atexit", "os.register_at_fork", "os.fork", "os._exit", "weakref.finalize"}, {"_process"},
     ),
-    "signals": ({"signal.signal", "signal.sigwait"}, PROGRAMS),
+    "signals": ({"signal.signal", "signal.sigwait"}, {"_process"} | PROGRAMS),
     "the environment": ({"os.environ", "os.environb", "os.getenv", "os.putenv"}, {"_settings", "demo"}),
     "files": (
         {
@@ -38,7 +38,8 @@ OWNED = {
         },
         {"_settings"} | SPOOL | PROGRAMS,
     ),
-    "sockets": ({"socket", "socketserver", "http.server", "selectors", "asyncio"}, PROGRAMS),
+    "sockets": ({"socket", "socketserver", "http.server", "selectors"}, PROGRAMS),
+    "an event loop": ({"asyncio"}, {"_outbox"} | PROGRAMS),
 }  # fmt: skip
 
 DECIDERS = {"_event", "_tags", "_verdict", "_pace", "_courier"}

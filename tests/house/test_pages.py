@@ -34,14 +34,15 @@ def tracked(root: Path) -> list[Path]:
     return [root / name for name in listing.split("\0") if name and (root / name).is_file()]
 
 
-def test_the_settings_page_is_the_table(root: Path) -> None:
-    """docs/settings.md is what docs/_render.py prints from the table; `python docs/_render.py` writes it."""
-    printed = runpy.run_path(str(root / "docs/_render.py"))["settings_page"]()
-    assert (root / "docs/settings.md").read_text(encoding="utf-8") == printed
+@pytest.mark.parametrize("page", ["settings.md", "verdicts.md"])
+def test_a_printed_page_is_its_table(root: Path, page: str) -> None:
+    """A page that docs/_render.py prints from a table is as printed; `python docs/_render.py` writes it."""
+    printed = runpy.run_path(str(root / "docs/_render.py"))["PAGES"][page]()
+    assert (root / "docs" / page).read_text(encoding="utf-8") == printed
 
 
-def test_ci_runs_the_commands_of_the_readme(root: Path) -> None:
-    """The README has the demo's command and the tests' command in `sh` blocks; CI takes both from there."""
+def test_ci_runs_the_command_of_the_readme(root: Path) -> None:
+    """The README has the demo's command and the tests' command in `sh` blocks; CI takes the second from there."""
     readme = (root / "README.md").read_text(encoding="utf-8")
     blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL))
     everywhere, copied = (
@@ -51,9 +52,8 @@ def test_ci_runs_the_commands_of_the_readme(root: Path) -> None:
     assert len(copied) == 2
     assert copied[0].endswith("ocm-otel demo")
     assert copied[1] == TESTS_COMMAND
-    assert r"grep -E '^python3 -m venv \.venv && ' README.md" in (root / ".ci/run").read_text(
-        encoding="utf-8"
-    )
+    ci = (root / ".ci/run").read_text(encoding="utf-8")
+    assert r"grep -E '^python3 -m venv \.venv && .*nox$' README.md" in ci
 
 
 def test_the_changelog_has_a_place_for_the_next_change(root: Path) -> None:
