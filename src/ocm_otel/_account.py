@@ -65,9 +65,8 @@ class Account:
             UnusableSpool: they cannot be made, or are not safely ours.
         """
         try:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            for path in (self._root, self.path):
+            for path in (self._root, self.path):  # the one is checked before anything is put into it
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _check(path)
         except UnusableSpool:
             raise

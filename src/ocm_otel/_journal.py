@@ -105,9 +105,6 @@ class Journal(Protocol):
     def waiting(self) -> int:
         """Return how many entries are not settled, those on loan included."""
 
-    def last(self) -> int:
-        """Return the number of the newest entry that waits."""
-
     def adopt(self) -> int:
         """Take over what dead processes left behind; returns how many entries."""
 
@@ -133,16 +130,18 @@ class MemoryJournal:
     def __init__(self, most: int) -> None:
         self._most = most
         self._numbers = count(1)
-        self._last = 0
         self._ready: deque[Entry] = deque()
         self._lent = 0
+        self._closed = False
         self._refused: deque[Refused] = deque(maxlen=MOST_REFUSED)
 
     def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
         """Keep `event`; "queue-full" if there is no room. Threads at once may overstep the bound by one each."""
+        if self._closed:
+            return "closed"
         if len(self._ready) + self._lent >= self._most:
             return "queue-full"
-        self._last = number = next(self._numbers)
+        number = next(self._numbers)
         accepted()
         self._ready.append(Entry(number, event.query(), at))
         return ""
@@ -179,16 +178,13 @@ class MemoryJournal:
         """Return how many entries are not settled."""
         return len(self._ready) + self._lent
 
-    def last(self) -> int:
-        """Return the highest number given so far (of writers at the same instant, one of theirs)."""
-        return self._last
-
     def adopt(self) -> int:
         """Return 0: nobody can leave anything behind in memory."""
         return 0
 
     def abandon(self) -> int:
         """Give up all that waits: memory does not outlive the process."""
+        self._closed = True
         left = self.waiting()
         self._ready.clear()
         self._lent = 0
@@ -201,3 +197,4 @@ class MemoryJournal:
     def after_fork(self) -> None:
         """Forget all that waits: it is the parent's."""
         self.abandon()
+        self._closed = False

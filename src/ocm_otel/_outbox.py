@@ -128,7 +128,10 @@ class Outbox:
         if self._closed:
             self.books.add("turned_away", self._closed)
             return False
-        reason = self._journal.append(event, time.time(), self._accepted)
+        try:
+            reason = self._journal.append(event, time.time(), self._accepted)
+        except Exception as error:  # noqa: BLE001 - the border to the application: what is no event, say
+            reason = f"failed-{type(error).__name__}"
         if reason:
             self.books.turn_away(reason, self._journal.waiting())
             return False
@@ -228,13 +231,14 @@ class Outbox:
         now = self.books.snapshot()
         return f"<Outbox {self.settings.endpoint} accepted={now.accepted} waiting={now.waiting}>"
 
-    def at_exit(self) -> None:
+    def at_exit(self, spent: float) -> None:
         """End with the process: as `close`, within what is left of one shutdown timeout.
 
         A provider that shuts down after us may still hand over events, so we can be used again.
         """
         if self._closed:
             return
+        self._spent += spent
         settled = self.flush()
         self._worker.stop(time.monotonic() + (0.05 if settled else 0.0))
         self._abandon("the process ended")

@@ -11,6 +11,7 @@ import atexit
 import os
 import signal
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,8 +26,8 @@ class Life(Protocol):
     def after_fork(self) -> None:
         """Begin anew in a child: threads, locks and files are the parent's."""
 
-    def at_exit(self) -> None:
-        """The interpreter ends."""
+    def at_exit(self, spent: float) -> None:
+        """The interpreter ends, and others have held that up for `spent` seconds already."""
 
 
 #: Held while a module is imported in the background. A fork waits for it: a child would inherit the lock of
@@ -75,8 +76,9 @@ def _in_child() -> None:
 
 
 def _at_exit() -> None:
+    started = time.monotonic()
     for life in list(_lives):
-        life.at_exit()
+        life.at_exit(time.monotonic() - started)
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -114,7 +114,8 @@ class Settings:
         try:
             text = Path(self.api_key_file).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:  # no text, or no path
-            msg = f"{PREFIX}API_KEY_FILE: {self.api_key_file} cannot be read ({type(error).__name__})"
+            shown = self.api_key_file if "/" in self.api_key_file else "the file"  # it may be a key by mistake
+            msg = f"{PREFIX}API_KEY_FILE: {shown} cannot be read ({type(error).__name__})"
             raise SettingsError(msg) from None
         try:
             key = read_key(text)
@@ -196,7 +197,7 @@ def _instead(setting: Setting, source: str) -> str:
     """Return what is used in place of a value that could not be."""
     if setting.field == "api_key":
         return "without a key no event is accepted"
-    if setting.secret or setting.default is None:
+    if setting.secret or setting.default is None or source == setting.field:
         return "it is left out"
     return f"the default, {setting.default}, is used" if source != setting.stands_in else "ours is used instead"
 

@@ -52,7 +52,7 @@ class Spool:
         clock: seconds of a clock that never runs backwards; for tests.
     """
 
-    watch_every = WATCH_EVERY
+    watch_every: float | None = WATCH_EVERY
 
     def __init__(
         self,
@@ -144,6 +144,7 @@ class Spool:
         if self._let_go:
             return 0
         self._lanes.look()
+        self._sort_out()
         found = 0
         for left in self._account.left_behind():
             ledgers, bad = left.ledgers()
@@ -192,10 +193,7 @@ class Spool:
         self._adopted += ledger.written
         for _ in range(ledger.written):
             self._books.add("adopted")
-        if ledger.written:
-            self._backlog.append(ledger)
-        else:
-            self._finish(ledger)
+        self._backlog.append(ledger) if ledger.written else self._finish(ledger)
         return ledger.written
 
     def _lend(self, ledger: Ledger) -> Entry | None:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ocm_otel._journal import Journal
     from ocm_otel._verdict import Verdict
 
-_Action = "Callable[[], object]"
-
 #: Seconds that the worker rests after something in it failed that should not.
 _REST = 1.0
 

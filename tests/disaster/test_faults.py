@@ -22,16 +22,16 @@ from .world import (
 
 #: What the server does, and of how many calls in a thousand; of the rest it does what it should.
 FAULTS = {
-    status(500): 30,
-    status(502): 20,
-    status(503): 20,
-    status(429, "retry-after: 0\r\n"): 2,
+    status(500): 20,
+    status(502): 10,
+    status(503): 10,
+    status(429, "retry-after: 0\r\n"): 1,
     status(503, "retry-after: 1\r\n"): 1,
     LATE_504: 10,
-    LOST: 25,
-    LOST_BY_RESET: 25,
-    CUT: 15,
-    RESET: 15,
+    LOST: 20,
+    LOST_BY_RESET: 20,
+    CUT: 10,
+    RESET: 10,
     SILENT: 2,
     SILENT_COUNTED: 2,
 }

@@ -1,0 +1,282 @@
+"""Courier, pace and journal in virtual time against a simple model, through thousands of histories with faults.
+
+The model knows of each event only whether it is settled, how often it is under way, and what was said of it. It
+shares no arithmetic with the rooms that it watches.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ocm_otel._books import Books
+from ocm_otel._courier import Courier
+from ocm_otel._event import Event
+from ocm_otel._journal import MemoryJournal
+from ocm_otel._pace import Pace, State
+from ocm_otel._verdict import Failure, Fate, judge, judge_failure
+
+VERDICTS = {
+    "good": judge(200, b"{}"),
+    "refused": judge(400, b'{"error":"NO-TYPE-PARAMETER"}'),
+    "refused with 200": judge(200, b'{"error":"NO-TYPE-PARAMETER"}'),
+    "500": judge(500),
+    "503 in 2": judge(503, retry_after="2"),
+    "504": judge(504),
+    "429": judge(429),
+    "429 in 0": judge(429, retry_after="0"),
+    "429 in 3": judge(429, retry_after="3"),
+    "429 in 40": judge(429, retry_after="40"),
+    "403": judge(403, b'{"message":"Forbidden"}'),
+    "404": judge(404),
+    "redirect": judge(302),
+    **{failure.value: judge_failure(failure) for failure in Failure},
+}
+#: A capacity that histories reach.
+CAPACITY = 30
+TINY = 1e-6
+
+
+@dataclass
+class Known:
+    """What the model knows of one event."""
+
+    calls: int = 0
+    out: int = 0
+    settled: str = ""
+    doubtful: bool = False
+    alone: bool = False  # it failed while the API was open: it has a wait of its own
+
+
+@dataclass
+class History:
+    """One history: the rooms, the model beside them, and what may never be.
+
+    Args:
+        discard: the policy for ambiguous calls.
+        most: calls under way at most.
+        rate: calls in a second at most, None for no limit.
+        seed: of the jitter.
+    """
+
+    discard: bool
+    most: int
+    rate: float | None
+    seed: int = 0
+    now: float = 0.0
+    events: dict[str, Known] = field(default_factory=dict)
+    out: list = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+    told: float = -math.inf  # no call comes before
+    latest: float = -math.inf  # the same, with the tenth that keeps processes from coming all at once
+    ambiguous: int = 0
+    marks: list[tuple[set[str], list[bool]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.books = Books()
+        self.journal = MemoryJournal(CAPACITY)
+        self.pace = Pace(self.most, self.rate, random=random.Random(self.seed).random)
+        self.courier = Courier(self.journal, self.pace, self.books, discard=self.discard)
+
+    def put(self) -> None:
+        """Put one event in; only a full journal turns it away."""
+        name = f"e{len(self.events)}"
+        reason = self.journal.append(
+            Event("course-click", user_id=name), self.now, lambda: self.books.add("accepted")
+        )
+        assert (reason == "queue-full") == (self.owed() >= CAPACITY)
+        if not reason:
+            self.events[name] = Known()
+
+    def owed(self) -> int:
+        """Return how many events are not settled."""
+        return sum(not known.settled for known in self.events.values())
+
+    def start(self, most: int = 1000) -> None:
+        """Start the calls that are due; each has to be one that may be made now."""
+        for _ in range(most):
+            state = self.pace.state
+            call = self.courier.due(self.now, self.now)
+            if call is None:
+                assert self.courier.sleep(self.now) > 0
+                return
+            name = call.entry.query.rpartition("=")[2]
+            known = self.events[name]
+            assert not known.settled
+            assert known.out == 0
+            assert not (self.discard and known.doubtful), "it may have counted"
+            assert self.now >= self.told - TINY, "earlier than told"
+            assert call.probe == (state is not State.OPEN)
+            known.calls += 1
+            known.out += 1
+            self.out.append((call, name))
+            self.starts.append(self.now)
+            assert sum(call.probe for call, _ in self.out) <= 1
+            assert len(self.out) <= self.most
+            if self.rate:
+                lately = sum(start > self.now - 1 + TINY for start in self.starts)
+                assert lately <= self.rate * 1.1 + 1
+
+    def answer(self, number: int, said: str) -> None:
+        """Answer one of the calls that are under way."""
+        call, name = self.out.pop(number % len(self.out))
+        verdict, known = VERDICTS[said], self.events[name]
+        before = self.pace.state
+        self.courier.answered(call, verdict, self.now, self.now)
+        known.out -= 1
+        self.ambiguous += verdict.ambiguous
+        known.doubtful = known.doubtful or verdict.ambiguous
+        if verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
+            known.settled = verdict.fate.value
+        elif verdict.ambiguous and self.discard:
+            known.settled = "dropped"
+        elif before is State.OPEN and self.pace.state is State.OPEN:
+            known.alone = True
+        if verdict.wait is not None and verdict.fate in (Fate.RETRY, Fate.THROTTLED):
+            self.told = max(self.told, self.now + verdict.wait)
+            self.latest = max(self.latest, self.now + verdict.wait * 1.1)
+
+    def mark(self) -> None:
+        """Wait for all that is owed now, as a flush does."""
+        fired: list[bool] = []
+        self.marks.append(({name for name, known in self.events.items() if not known.settled}, fired))
+        self.courier.mark(lambda: fired.append(True))
+
+    def check(self) -> None:
+        """See that the rooms and the model agree, and that nobody was forgotten."""
+        books = self.books.snapshot()
+        settled = Counter(known.settled for known in self.events.values())
+        assert books.balanced
+        assert books.accepted == len(self.events)
+        assert (books.delivered, books.refused, books.dropped) == (
+            settled["delivered"], settled["refused"], settled["dropped"],
+        )  # fmt: skip
+        assert books.waiting == self.journal.waiting() == settled[""] == self.owed()
+        assert books.ambiguous == self.ambiguous
+        answered = sum(known.calls - known.out for known in self.events.values())
+        assert books.retried == answered - sum(settled.values()) + settled[""]
+        assert self.courier.under_way == len(self.out)
+        if self.owed() > len(self.out) and not self.out:
+            assert self.courier.sleep(self.now) < math.inf, "nobody would ever wake up"
+        for waited, fired in self.marks:
+            done = all(self.events[name].settled for name in waited)
+            assert fired == [True] * done
+
+    def recover(self) -> None:
+        """The API is back for good: all that has no wait of its own is delivered within 2 s, the rest in time."""
+        state = self.pace.state
+        while self.out:
+            self.answer(0, "good")
+        back = self.now
+        others = {name for name, known in self.events.items() if not known.settled and not known.alone}
+        longest = {State.LOCKED_OUT: 60.0, State.THROTTLED: 10.0}.get(state, 1.5)
+        patience = max(longest, self.latest - back) + 0.5 + (CAPACITY / self.rate if self.rate else 0.0)
+        for _ in range(2000):
+            self.start()
+            late = [name for name in others if not self.events[name].settled]
+            assert not late or self.now <= back + patience, (self.now - back, state, late)
+            wait = 0.01 if self.out else self.courier.sleep(self.now)
+            if wait == math.inf:
+                break
+            self.now += max(wait, TINY)
+            while self.out:
+                self.answer(0, "good")
+        assert self.owed() == 0
+        assert self.now <= back + patience + 60
+        self.check()
+
+
+class Machine(RuleBasedStateMachine):
+    """Lets hypothesis write histories, and make those that fail short."""
+
+    @initialize(
+        discard=st.booleans(),
+        most=st.sampled_from([1, 2, 4, 16]),
+        rate=st.sampled_from([None, None, 1.0, 20.0]),
+        seed=st.integers(0, 3),
+    )
+    def begin(self, discard, most, rate, seed):
+        self.history = History(discard, most, rate, seed)
+
+    @rule(count=st.integers(1, 8))
+    def put(self, count):
+        for _ in range(count):
+            self.history.put()
+
+    @rule(most=st.sampled_from([1, 1000]))
+    def start(self, most):
+        self.history.start(most)
+
+    @precondition(lambda self: self.history.out)
+    @rule(number=st.integers(0, 15), said=st.sampled_from(["good", *VERDICTS]))
+    def answer(self, number, said):
+        self.history.answer(number, said)
+
+    @precondition(lambda self: self.history.out)
+    @rule(said=st.sampled_from(["good", *VERDICTS]))
+    def answer_all(self, said):
+        while self.history.out:
+            self.history.answer(0, said)
+
+    @rule(seconds=st.sampled_from([0.001, 0.05, 0.2, 1.0, 5.0, 60.0]))
+    def wait(self, seconds):
+        self.history.now += seconds
+
+    @rule()
+    def sleep_as_told(self):
+        wait = self.history.courier.sleep(self.history.now)
+        self.history.now += wait if wait < math.inf else 0.0
+
+    @rule()
+    def mark(self):
+        self.history.mark()
+
+    @invariant()
+    def agree(self):
+        if hasattr(self, "history"):
+            self.history.check()
+
+    def teardown(self):
+        if hasattr(self, "history"):
+            self.history.recover()
+
+
+class TestModel(Machine.TestCase):
+    """Histories by hypothesis."""
+
+    settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def live(history: History, chance: random.Random, steps: int) -> None:
+    """Let a history take its course: moods of the API that last for a while, and events all the time."""
+    mood = ["good"]
+    for step in range(steps):
+        if step % 15 == 0:
+            mood = chance.choice([["good"], ["good", *VERDICTS], chance.choices(list(VERDICTS), k=2)])
+        for _ in range(chance.choice([0, 0, 1, 3])):
+            history.put()
+        history.start(chance.choice([1, 1000]))
+        for _ in range(chance.randint(0, len(history.out))):
+            history.answer(chance.randrange(99), chance.choice(mood))
+        if chance.random() < 0.1:
+            history.mark()
+        wait = history.courier.sleep(history.now)
+        history.now += min(wait, chance.choice([0.0, 0.01, 0.3, 2.0, 70.0]))
+        history.check()
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_histories_with_moods(block):
+    """A thousand histories a block: each event once, never too early, one probe, and all there soon after."""
+    for seed in range(block * 1000, block * 1000 + 1000):
+        chance = random.Random(seed)
+        history = History(chance.random() < 0.4, chance.choice([1, 2, 16]), chance.choice([None, None, 5.0]), seed)
+        live(history, chance, 30)
+        history.recover()
