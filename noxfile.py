@@ -1,7 +1,8 @@
 """What is checked before a change lands, and where: `nox` runs all of it, `nox -l` lists it.
 
 Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
-installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry).
+installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry). Not among
+them, for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`.
 """
 
 from __future__ import annotations
@@ -110,3 +111,10 @@ def tests(session: nox.Session, otel: str) -> None:
     if otel == "oldest" and not found.startswith("1.39."):
         session.error(f"the oldest OpenTelemetry should be 1.39, and it is {found}")
     session.run("pytest", "-n", "2", "tests", "--ignore=tests/house", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """The long disasters; each has a bound of its own."""
+    session.install(*groups("test"), "-e", ".[all]")
+    session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", *session.posargs)

@@ -63,11 +63,11 @@ Gateway, is documented to answer, and what a network can do.
 | --- | --- | --- |
 | delivered | ends | go on |
 | refused | is kept in the refused file, with the reason | go on |
-| retry | is sent again, a little later each time | go on, unless nothing but failures comes: then all wait, and one call now and then finds out whether the API is back |
-| throttled | is sent again | all wait as long as the API asked for, then one call finds out |
-| locked out | is kept: the configuration is wrong, not the event | all wait, and one call now and then finds out whether it was mended; one message says what to do |
+| retry | is sent again, a little later each time | go on; if only failures come, all wait, and one call asks |
+| throttled | is sent again | all wait as long as the API said, then one call asks |
+| locked out | is kept: the configuration is wrong | all wait, one call now and then asks, one message helps |
 
-An ambiguous call is counted, and then handled as [`OTEL_EXPORTER_OCM_ON_AMBIGUOUS`](settings.md) says: sent again (it may
+An ambiguous call is counted, then handled as [`OTEL_EXPORTER_OCM_ON_AMBIGUOUS`](settings.md) says: sent again (it may
 count twice), or given up (it may not count at all). A 504 is ambiguous, too: it says that the back end was slow, not
 that it did not count.
 

@@ -122,9 +122,11 @@ class Account:
     def bytes_used(self) -> int:
         """Return how much room all ledgers of the account take, those of other processes included."""
         used = 0
-        for path in self.path.glob(f"*/{LEDGERS}"):
-            with suppress(OSError):
-                used += path.stat(follow_symlinks=False).st_size
+        for ledgers in self._sets():
+            with suppress(OSError):  # it was cleared away by its process in this very moment
+                for path in list(ledgers.glob(LEDGERS)):
+                    with suppress(OSError):  # likewise
+                        used += path.stat(follow_symlinks=False).st_size
         return used
 
     def close(self) -> None:

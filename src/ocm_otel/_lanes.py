@@ -75,14 +75,15 @@ class Lanes:
         self._before = 0  # records in ledgers that are no lanes any more
         self._rest_until = -math.inf
         self._why = ""
-        self._closed = False
+        self._closed = ""
 
     # --- any thread ---------------------------------------------------------------------------------------
 
     def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
         """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
-        if self._closed:
-            return "closed"
+        closed = self._closed
+        if closed:
+            return closed
         record = encode(event.query(), at)
         try:
             lane = self._free.pop() if self._free else None
@@ -95,8 +96,9 @@ class Lanes:
                 lane = self._new_lane()
                 if not lane.append(record):
                     raise NoRoom("closed")
-            if self._closed:  # between the first line and here; an heir may or may not have seen the record
-                return "closed"
+            if self._closed:  # since the first line: nobody is left to deliver it
+                lane.withdraw()
+                return self._closed
             accepted()
             lane.publish(record)
             if self._sync:
@@ -148,7 +150,7 @@ class Lanes:
 
     def close(self) -> None:
         """Write no more, and delete what owes nothing."""
-        self._closed = True
+        self._closed = "closed"
         mine: set[Ledger] = set()
         while self._free:
             mine.add(self._free.pop())
@@ -158,7 +160,7 @@ class Lanes:
 
     def let_go(self) -> None:
         """Forget, in a forked child, the ledgers: they are the parent's."""
-        self._closed = True
+        self._closed = "closed"
         self._free.clear()
         for ledger in self._made:
             ledger.unmap()
@@ -218,6 +220,8 @@ class Lanes:
 
     def _failed(self, error: OSError) -> str:
         """Return the name of a failure, after which the disk is left alone for a moment."""
+        if self._closed:  # the end came in between, and whatever went wrong is its consequence
+            return self._closed
         if isinstance(error, NoRoom):
             self._why = error.reason
         else:

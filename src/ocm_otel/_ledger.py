@@ -13,11 +13,10 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ocm_otel._record import HEADER, SETTLED, Record, parse
+from ocm_otel._record import HEADER, SETTLED, Record, count_owed, find
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 LARGEST_FILE = 64 * 1024 * 1024
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-_NOT_ZERO = re.compile(rb"[^\x00]")
-_END = re.compile(rb"[\n\x00]")
-_OWED_ONE = re.compile(rb"[\n\x00][+>] ")
 
 
 class ForeignLedger(ValueError):
@@ -43,8 +39,7 @@ class Ledger:
         size: make it with this many bytes; None to open one that is there.
 
     Attributes:
-        written: how many records were published, or were owed when it was opened.
-        ended: how many of them are settled, `lent` how many are lent out.
+        ended: how many records are settled, `lent` how many are lent out.
         retired: True once nobody will write to it any more.
         gone: True once it is known that the file was deleted, and is to be written to no more.
         listed: True once the directory that it is in was synced.
@@ -56,9 +51,10 @@ class Ledger:
 
     def __init__(self, path: Path, size: int | None = None) -> None:
         self.path = path
-        self.written = self.ended = self.lent = 0
+        self.ended = self.lent = 0
         self.retired = self.gone = self.listed = False
-        self._read = self._end = self._synced = len(HEADER)
+        self._read = self._synced = len(HEADER)
+        self._shown = (len(HEADER), 0)  # the end of what was published, and how many that is: changed in one step
         self._map: mmap.mmap | None = None
         self.size = LARGEST_FILE if size is None else size
         if size is None:
@@ -89,10 +85,12 @@ class Ledger:
             self.unmap()
             raise ForeignLedger(self.path.name)
         self.retired = True
-        for self.written, owed in enumerate(_OWED_ONE.finditer(data, len(HEADER) - 1), 1):
-            self._end = owed.end()
-        if self.written:  # nothing behind the last one is read, and so nothing that comes later
-            self._end = end.end() if (end := _END.search(data, self._end)) else self.size
+        self._shown = count_owed(data, self.size)  # nothing behind the last one is read, so nothing that comes later
+
+    @property
+    def written(self) -> int:
+        """How many records were published, or were owed when it was opened."""
+        return self._shown[1]
 
     @property
     def owed(self) -> int:
@@ -104,16 +102,22 @@ class Ledger:
 
         It can be read only after `publish`, so that its writer can book it first.
         """
-        end, data = self._end + len(record), self._map
+        start, data = self._shown[0], self._map
+        end = start + len(record)
         if end > self.size or self.gone or data is None:
             return False
-        data[self._end : end] = record
+        data[start:end] = record
         return True
 
     def publish(self, record: bytes) -> None:
         """Let a record that was just written be read."""
-        self.written += 1
-        self._end += len(record)
+        end, written = self._shown
+        self._shown = (end + len(record), written + 1)
+
+    def withdraw(self) -> None:
+        """Strike out a record that was written and not published, if this process still has the map."""
+        if (data := self._map) is not None:
+            data[self._shown[0]] = SETTLED
 
     def sync(self) -> None:
         """Return once everything that is published is on the medium.
@@ -121,7 +125,7 @@ class Ledger:
         Raises:
             OSError: the medium failed.
         """
-        upto = self._end
+        upto = self._shown[0]
         if self._synced >= upto:
             return
         handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -133,7 +137,7 @@ class Ledger:
 
     def has_unread(self) -> bool:
         """True if a record may follow that was not read yet."""
-        return self._read < self._end
+        return self._read < self._shown[0]
 
     def peek(self) -> Record | None:
         """Return the next record that is owed without stepping behind it, None if there is none (yet).
@@ -141,10 +145,12 @@ class Ledger:
         Raises:
             OSError: it was not mapped, and cannot be; FileNotFoundError if it is not there any more.
         """
-        while (record := self._at(self._read)) is not None:
-            if record.mark != SETTLED:
+        data = self._mapped(self.size)
+        while self._read < (end := min(self._shown[0], self.size)):
+            record = find(data, self._read, end)
+            if record is not None and record.mark != SETTLED:
                 return record
-            self._read = record.end
+            self._read = end if record is None else record.end
         return None
 
     def step(self, record: Record) -> None:
@@ -176,7 +182,7 @@ class Ledger:
         """Count all that was not read as ended, for it cannot be read; returns how many records."""
         lost = max(0, self.owed - self.lent)
         self.ended += lost
-        self._read = self._end
+        self._read = self._shown[0]
         return lost
 
     def reset(self) -> None:
@@ -187,8 +193,9 @@ class Ledger:
         """
         data = self._mapped(self.size)
         data[:] = HEADER + bytes(self.size - len(HEADER))
-        self.written = self.ended = 0
-        self._read = self._end = self._synced = len(HEADER)
+        self.ended = 0
+        self._read = self._synced = len(HEADER)
+        self._shown = (len(HEADER), 0)
         self.retired = False
 
     def unmap(self) -> None:
@@ -226,25 +233,8 @@ class Ledger:
             if self.size == 0:
                 raise FileNotFoundError(errno.ENOENT, "nothing is left in it", str(self.path))
             self._map = data = mmap.mmap(handle, self.size)
-            self._end = min(self._end, self.size)
         except ValueError as error:  # it was cut between two lines of ours
             raise OSError(errno.EIO, str(error), str(self.path)) from error
         finally:
             os.close(handle)
         return data
-
-    def _at(self, start: int) -> Record | None:
-        """Return the first record at or after `start`; what is no record is stepped over, what is torn is not."""
-        data = self._mapped(self.size)
-        while start < self._end:
-            if data[start] == 0:
-                found = _NOT_ZERO.search(data, start, self._end)
-                self._read = start = found.start() if found else self._end
-                continue
-            found = _END.search(data, start, self._end)
-            stop = found.start() if found else self._end
-            record = parse(data[start:stop], start, stop + 1)
-            if record is not None:
-                return record
-            self._read = start = stop + 1
-        return None

@@ -8,8 +8,12 @@ call. Only the mark ever changes, which is one byte and cannot be torn. This roo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
+
+if TYPE_CHECKING:
+    import mmap
 
 HEADER = b"ocm-otel ledger 1\n"
 #: The marks: owed; sent and not answered yet; settled.
@@ -18,6 +22,9 @@ OWED, SENT, SETTLED = b"+>-"
 LONGEST_RECORD = 9_000
 
 _MARKS = frozenset((OWED, SENT, SETTLED))
+_NOT_ZERO = re.compile(rb"[^\x00]")
+_END = re.compile(rb"[\n\x00]")
+_OWED_ONE = re.compile(rb"[\n\x00][+>] ")
 
 
 class Record(NamedTuple):
@@ -64,3 +71,28 @@ def parse(line: bytes, start: int, stop: int) -> Record | None:
     except ValueError:
         return torn
     return torn
+
+
+def find(data: bytes | mmap.mmap, start: int, end: int) -> Record | None:
+    """Return the first record, torn or whole, that begins between `start` and `end`; None if there is none."""
+    while start < end:
+        if data[start] == 0:
+            found = _NOT_ZERO.search(data, start, end)
+            if found is None:
+                return None
+            start = found.start()
+        found = _END.search(data, start, end)
+        stop = found.start() if found else end
+        if (record := parse(data[start:stop], start, stop + 1)) is not None:
+            return record
+        start = stop + 1
+    return None
+
+
+def count_owed(data: bytes | mmap.mmap, size: int) -> tuple[int, int]:
+    """Return where the last record that is owed ends, and how many there are: as many as `find` will find."""
+    ends = [found.end() for found in _OWED_ONE.finditer(data, len(HEADER) - 1)]
+    if not ends:
+        return len(HEADER), 0
+    last = _END.search(data, ends[-1])
+    return last.end() if last else size, len(ends)

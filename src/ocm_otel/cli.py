@@ -6,25 +6,21 @@ Exit codes: 0 done, 1 the answer is no, 2 wrong use. The extras are imported by 
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, replace
 from typing import Any
 
 import click
 
+from ocm_otel._cli_spool import spool
 from ocm_otel._event import Event, InvalidEvent
 from ocm_otel._settings import Settings, origin
 from ocm_otel._table import PREFIX, TABLE, Setting
+from ocm_otel._terminal import plain, strict_settings, write_json, wrong_use
 from ocm_otel._values import SettingsError
 from ocm_otel._verdict import Fate, Verdict
 
 _EXTRA = ("starlette", "uvicorn", "opentelemetry.instrumentation")
-
-
-def _plain(text: str) -> str:
-    """Return a text from outside without characters that would steer a terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _extra_missing(error: ImportError) -> click.UsageError:
@@ -37,10 +33,6 @@ def _extra_missing(error: ImportError) -> click.UsageError:
     if not any(name == known or name.startswith(f"{known}.") for known in _EXTRA):
         raise error
     return click.UsageError(f"this needs {name}, which is not installed: pip install 'ocm-otel[emulator]'")
-
-
-def _write_json(content: object) -> None:
-    click.echo(json.dumps(content, indent=2))
 
 
 def _set_colour(context: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -96,10 +88,11 @@ def send(type_: str, *, as_json: bool, **given: Any) -> None:
     ids = {name: given.pop(name) for name in ("course_id", "user_id", "entity_id")}
     try:
         event = Event(type_, **ids)
-        settings = _settings_to_send_with(given)
+        settings = strict_settings(given)
+        settings = replace(settings, api_key=None) if given["api_key_file"] else settings
         key = settings.key()
     except (InvalidEvent, SettingsError) as error:
-        raise click.UsageError("\n".join(map(_plain, str(error).splitlines()))) from None
+        raise wrong_use(error) from None
     if settings.in_the_clear:
         click.secho("Warning: key and ids travel unencrypted to another machine", fg="yellow", err=True)
     began = time.monotonic()
@@ -107,20 +100,6 @@ def send(type_: str, *, as_json: bool, **given: Any) -> None:
     _tell(verdict, event, settings, time.monotonic() - began, as_json=as_json)
     if verdict.fate is not Fate.DELIVERED:
         raise SystemExit(1)
-
-
-def _settings_to_send_with(given: dict[str, Any]) -> Settings:
-    """Return the settings for one call.
-
-    Raises:
-        SettingsError: a value cannot be used. An application would go on with the default; here that
-            could send an event that was meant for an emulator to the real API.
-    """
-    said: list[str] = []
-    settings = Settings.from_env(given=given, report=said.append)
-    if said:
-        raise SettingsError("\n".join(text.rpartition("; ")[0] for text in said))
-    return replace(settings, api_key=None) if given["api_key_file"] else settings
 
 
 def _call(settings: Settings, key: str, event: Event) -> Verdict:
@@ -140,10 +119,10 @@ def _tell(verdict: Verdict, event: Event, settings: Settings, seconds: float, *,
     delivered = verdict.fate is Fate.DELIVERED
     if as_json:
         told = {**asdict(verdict), "fate": verdict.fate.value}
-        _write_json({"delivered": delivered, **told, "event": fields, "endpoint": settings.endpoint,
+        write_json({"delivered": delivered, **told, "event": fields, "endpoint": settings.endpoint,
                      "milliseconds": round(seconds * 1000)})  # fmt: skip
         return
-    shown = " ".join(_plain(f"{name}={value}") for name, value in fields.items() if value is not None)
+    shown = " ".join(plain(f"{name}={value}") for name, value in fields.items() if value is not None)
     word = verdict.fate.value if verdict.fate in (Fate.DELIVERED, Fate.REFUSED) else "not delivered"
     click.secho(f"{word}: {shown}", fg="green" if delivered else "red")
     click.echo(f"  {verdict.words} [{verdict.reason}, {seconds * 1000:.0f} ms]")
@@ -185,9 +164,9 @@ def emulator(host: str, port: int, keys: tuple[str, ...], db: str | None, latenc
         serve(host, port, keys=keys or ("demo-key",), path=db, latency=latency / 1000,
               refusal_status=int(refusal_status), ready=ready)  # fmt: skip
     except ValueError as error:
-        raise click.UsageError(_plain(str(error))) from None
+        raise click.UsageError(plain(str(error))) from None
     except OSError as error:
-        raise click.ClickException(_plain(error.strerror or str(error))) from None
+        raise click.ClickException(plain(error.strerror or str(error))) from None
 
 
 @main.command("settings", epilog="Example: OTEL_EXPORTER_OCM_TIMEOUT=soon ocm-otel settings")
@@ -204,10 +183,10 @@ def show_settings(*, as_json: bool) -> None:
         found.key()
     except SettingsError as error:
         problems += [] if keyless else [str(error)]
-    problems = [_plain(problem) for problem in problems]
+    problems = [plain(problem) for problem in problems]
     rows = [_row(setting, getattr(found, setting.field), problems) for setting in TABLE]
     if as_json:
-        _write_json({"settings": rows, "problems": problems, "has_key": not keyless})
+        write_json({"settings": rows, "problems": problems, "has_key": not keyless})
     else:
         _print_rows(rows)
         for problem in problems:
@@ -235,13 +214,15 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     """Write the settings as a table: name, value with its unit, source."""
     texts = []
     for row in rows:
-        value = "-" if row["value"] is None else _plain(f"{row['value']} {row['unit']}".rstrip())
+        value = "-" if row["value"] is None else plain(f"{row['value']} {row['unit']}".rstrip())
         texts.append((row["setting"], value, "wrong, so: " * bool(row["problems"]) + row["source"]))
     names, values = (max(len(text[column]) for text in texts) for column in (0, 1))
     for name, value, source in texts:
         click.echo(f"{name:<{names}}  {value:<{min(values, 44)}}  ", nl=False)
         click.secho(source, fg="red" if source.startswith("wrong") else None, dim=source == "default")
 
+
+main.add_command(spool)
 
 if __name__ == "__main__":
     main(prog_name="ocm-otel")

@@ -1,4 +1,4 @@
-"""The disk: full, read-only, taken away, or with damage in it; the application goes on, and says what it could not keep."""
+"""The disk: full, read-only, taken away, or damaged; the application goes on, and says what it could not keep."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import subprocess
 import pytest
 
 from .world import OK, names, status, until
+
+pytestmark = pytest.mark.timeout(180)  # for busy machines; what is promised in seconds is asserted
 
 
 @pytest.fixture
@@ -35,11 +37,11 @@ def test_a_full_disk(api, machine, small_disk):
     here = machine(endpoint=api.endpoint, spool_dir=small_disk / "spool")
     api.mood = away
     first = here.puppet()
-    kept = int(first.ask("put", "a", 10_000))
+    kept = int(first.ask("put", "a", 2_000, 500))
     books = first.books()
-    assert 2_000 < kept < 10_000
-    assert (books["accepted"], books["turned_away"]) == (kept, 10_000 - kept)
-    assert books["reasons"]["turned_away"] == {"disk-full": 10_000 - kept}
+    assert 500 < kept < 2_000
+    assert (books["accepted"], books["turned_away"]) == (kept, 2_000 - kept)
+    assert books["reasons"]["turned_away"] == {"disk-full": 2_000 - kept}
     lines = first.log().splitlines()
     assert sum("no event is accepted" in line for line in lines) == 1
     assert len(lines) <= 2  # one tells of the outage
@@ -63,14 +65,15 @@ def test_a_disk_filled_by_others(api, machine, small_disk):
         while file.write(bytes(4096)):
             pass
     arrived = 10
-    for _ in range(80):  # together more than one ledger has room for
-        arrived += int(first.ask("put", "t", 50))
+    for turn in range(80):  # together more than one ledger has room for
+        arrived += int(first.ask("put", f"t{turn}", 50))
         assert api.until(lambda api, arrived=arrived: api.counted.total() == arrived)
         assert until(lambda: first.books()["waiting"] == 0)
     books = first.books()
     # What comes at the moment when the only ledger is full and not yet paid off has no place to go.
     assert books["turned_away"] <= 50
     assert books["delivered"] == arrived == 10 + 80 * 50 - books["turned_away"]
+    assert max(api.counted.values()) == 1
 
 
 def test_a_full_disk_at_the_start(api, machine, small_disk):
@@ -126,13 +129,13 @@ def test_a_spool_that_is_taken_away(api, machine):
 
 def test_the_bound_of_the_spool(api, machine):
     """Past `SPOOL_MAX_BYTES` the newest events are turned away and counted, and the others come."""
-    here = machine(endpoint=api.endpoint, spool_max_bytes=600 * 1024)
+    here = machine(endpoint=api.endpoint, spool_max_bytes=1024 * 1024)
     api.mood = away
     first = here.puppet()
-    kept = int(first.ask("put", "a", 10_000))
-    assert 2_000 < kept < 10_000
-    assert first.books()["reasons"]["turned_away"] == {"spool-full": 10_000 - kept}
-    assert sum(path.stat().st_size for path in here.folder.glob("spool/*/*/*")) <= 600 * 1024
+    kept = int(first.ask("put", "a", 2_000, 1_000))
+    assert 500 < kept < 2_000
+    assert first.books()["reasons"]["turned_away"] == {"spool-full": 2_000 - kept}
+    assert sum(path.stat().st_size for path in here.folder.glob("spool/*/*/*")) <= 1024 * 1024
     first.kill()
     api.mood = lambda name, nth: OK
     here.puppet()

@@ -8,6 +8,8 @@ import pytest
 
 from .world import OK, SILENT, names, until
 
+pytestmark = pytest.mark.timeout(180)  # for busy machines; what is promised in seconds is asserted
+
 HANDLED = """
 def end(number, frame):
     raise SystemExit(0)
@@ -40,8 +42,8 @@ def test_exit_against_a_silent_server(api, machine):
         assert busy.ask("put", f"t{turn}", 50) == "50"
         took.append(busy.end())
         assert "not delivered; they wait on disk" in busy.log()
-    print(f"idle {idle:.2f} s, silent {sorted(took)}")  # noqa: T201
-    assert min(took) - idle < 1.1
+    print(f"idle {idle:.2f} s, silent {sorted(took)}")
+    assert min(took) - idle < 1.3  # a second, and what a busy machine adds
     delivered_by_the_next(api, here, names("t0", 50) | names("t1", 50) | names("t2", 50))
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from .world import OK, SILENT, SILENT_COUNTED, lasting, names, tally, until
 
+pytestmark = pytest.mark.timeout(180)  # for busy machines; what is promised in seconds is asserted
+
 #: Puts without an end, some hundred a second, and says each event only when `put` has returned.
 LOAD = """
 outbox = Outbox(Settings.from_env())
@@ -37,7 +39,9 @@ def test_an_idle_process_delivers_what_a_killed_one_left(emulator, machine):
     assert emulator.wait_for(500, 20)
     assert until(lambda: second.books()["delivered"] == 500)
     assert tally(emulator.events()) == dict.fromkeys(names("a", 500), 1)
-    assert emulator.events()[0]["received_at"] - back < 2
+    first_after, last_after = (emulator.events()[place]["received_at"] - back for place in (0, -1))
+    print(f"first after {first_after:.2f} s, last after {last_after:.2f} s")
+    assert first_after < 2
     assert second.books()["adopted"] == 500
     assert until(lambda: here.left() == [])
 
@@ -65,6 +69,7 @@ def test_no_accepted_event_is_lost_at_random_instants(emulator, machine, instant
     accepted = killed_under_load(emulator, machine(endpoint=emulator.endpoint), instants)
     arrived = tally(emulator.events())
     repeats = arrived.total() - len(arrived)
+    print(f"{len(accepted)} accepted, {repeats} counted twice, {instants} kills")
     assert len(accepted) > 5 * instants
     assert set(accepted) <= set(arrived)
     assert len(set(arrived) - set(accepted)) <= instants  # `put` had it, and was killed before it said so
@@ -151,25 +156,23 @@ def stepped(api, here, **sizes):
     return int(last.split()[1]), accepted
 
 
-@pytest.mark.parametrize(
-    "stride", [23, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(1000)])]
-)
+@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(1000)])])
 def test_killed_at_each_step_of_the_write_path(api, machine, stride):
     """At whatever step between `put` and the end it is killed, each accepted event comes, and is done with."""
     here = machine(endpoint=api.endpoint, max_concurrency=1, shutdown_timeout=20_000)
     lives, accepted = stepped(api, here, events=2, long=0, stride=stride, armed=0)
+    print(f"{lives} lives, {api.repeats} events counted twice")
     assert lives > 20
     assert set(accepted) <= set(api.counted)
     assert api.repeats <= lives  # one call under way each time
 
 
-@pytest.mark.parametrize(
-    "stride", [701, pytest.param(13, marks=[pytest.mark.soak, pytest.mark.timeout(1000)])]
-)
+@pytest.mark.parametrize("stride", [701, pytest.param(97, marks=[pytest.mark.soak, pytest.mark.timeout(1000)])])
 def test_killed_while_ledgers_are_exchanged(api, machine, stride):
     """Killed while a full ledger makes way for a new one, each accepted event comes."""
     here = machine(endpoint=api.endpoint, max_concurrency=1, shutdown_timeout=20_000)
     lives, accepted = stepped(api, here, events=48, long=1900, stride=stride, armed=44)
+    print(f"{lives} lives, {api.repeats} events counted twice")
     assert lives > 5
     assert set(accepted) <= set(api.counted)
     assert api.repeats <= lives
@@ -196,7 +199,7 @@ def test_killed_between_call_and_answer(api, machine, deed, policy, times):
     assert api.counted["a-0"] == times
 
 
-@pytest.mark.parametrize("size", [0, 10, 256 * 1024])
+@pytest.mark.parametrize("size", [0, 4096, 256 * 1024])
 def test_a_ledger_that_was_never_begun_is_cleared_away(emulator, machine, size):
     """What a kill leaves of a ledger that was only just being made owes nothing, is no news, and goes."""
     here = machine(endpoint=emulator.endpoint)

@@ -9,6 +9,8 @@ import pytest
 
 from .world import OK, SILENT, Api, lasting, names, status, until
 
+pytestmark = pytest.mark.timeout(180)  # for busy machines; what is promised in seconds is asserted
+
 SOAK = [pytest.mark.soak, pytest.mark.timeout(300)]
 LENGTHS = [5, pytest.param(20, marks=SOAK), pytest.param(90, marks=SOAK)]
 
@@ -52,6 +54,7 @@ def test_all_arrive_soon_after_an_outage(api, machine, how, seconds):
     asked = len(api.calls) - asked_before
     back = outage.end()
     assert api.wait_for(220)
+    print(f"all there {max(api.arrived.values()) - back:.2f} s after the end")
     assert max(api.arrived.values()) - back < 2
     assert until(lambda: alive.books()["delivered"] == 220)
     assert api.counted == dict.fromkeys(names("before", 20) | names("during", 200), 1)
@@ -73,6 +76,7 @@ def test_an_outage_may_outlast_the_process(api, machine, how, seconds):
     lasting(seconds)
     back = outage.end()
     assert api.wait_for(200)
+    print(f"all there {max(api.arrived.values()) - back:.2f} s after the end")
     assert max(api.arrived.values()) - back < 2
     assert until(lambda: idle.books()["delivered"] == 200)
     assert api.counted == dict.fromkeys(names("during", 200), 1)
@@ -94,9 +98,7 @@ def test_no_call_comes_earlier_than_told(api, machine):
     assert api.wait_for(100, 30)
     told = [(at, waits[deed.headers[13]]) for at, _, deed in api.calls if deed.status == 429]
     # A call that was under way when the answer was given is no breach: 0.2 s are time enough to arrive.
-    early = [
-        (at - when, wait) for at, _, _ in api.calls for when, wait in told if 0.2 < at - when < wait - 0.001
-    ]
+    early = [(at - when, wait) for at, _, _ in api.calls for when, wait in told if 0.2 < at - when < wait - 0.001]
     assert early == []
     assert 4 <= len(told) <= 4 + 6
     assert set(api.counted.values()) == {1}
@@ -110,7 +112,7 @@ def test_a_wrong_key_loses_nothing(emulator, machine, seconds):
     alive = machine(endpoint=emulator.endpoint).puppet()
     assert alive.ask("put", "a", 300) == "300"
     lasting(seconds)
-    assert 1 <= len(emulator.requests()) <= 8
+    assert 1 <= len(emulator.requests()) <= 5 + seconds // 12
     (line,) = alive.log().splitlines()
     assert "check the API key setting" in line
     assert "demo-key" not in line
@@ -121,9 +123,7 @@ def test_a_wrong_key_loses_nothing(emulator, machine, seconds):
     assert len(alive.log().splitlines()) == 2
 
 
-@pytest.mark.parametrize(
-    "count", [10_000, pytest.param(50_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
-)
+@pytest.mark.parametrize("count", [10_000, pytest.param(50_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
 def test_a_burst_into_a_dead_server(api, machine, count):
     """A great burst into a dead server takes little memory and few log lines, and all of it comes later."""
     outage = Outage(api, "refused")
@@ -145,7 +145,7 @@ def test_a_burst_into_a_dead_server(api, machine, count):
     assert int(second.ask("memory")) - before < 40_000_000
     assert set(api.counted.values()) == {1}
     assert len(second.log().splitlines()) <= 5
-    print(f"memory grew by {grown / 1e6:.1f} MB")  # noqa: T201
+    print(f"memory grew by {grown / 1e6:.1f} MB")
 
 
 def test_several_senders_do_not_stampede(api, machine):
@@ -176,3 +176,19 @@ def test_redirects_and_silence_keep_events(api, machine):
     api.mood = lambda name, nth: OK
     here.puppet()
     assert api.wait_for(90)
+
+
+def test_what_grew_too_old_is_kept_aside(api, machine):
+    """An event that waited for longer than `MAX_AGE` goes to the refused file with its reason, not to nowhere."""
+    api.mood = lambda name, nth: status(503)
+    here = machine(endpoint=api.endpoint, max_age=1000)
+    first = here.puppet()
+    assert first.ask("put", "old", 20) == "20"
+    assert until(lambda: first.books()["refused"] == 20, 20)
+    api.mood = lambda name, nth: OK
+    assert first.ask("put", "new", 20) == "20"
+    assert api.wait_for(20)
+    assert first.books()["reasons"]["refused"] == {"too-old": 20}
+    (file,) = here.folder.glob("spool/*/refused.jsonl")
+    assert file.read_text().count('"too-old"') == 20
+    assert set(api.counted) == names("new", 20)

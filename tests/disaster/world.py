@@ -34,7 +34,7 @@ _KEY = re.compile(rb"\r\nx-api-key: *([^\r]*)", re.IGNORECASE)
 _RST = struct.pack("ii", 1, 0)
 
 
-def until(condition: Callable[[], object], timeout: float = 10.0) -> bool:
+def until(condition: Callable[[], object], timeout: float = 30.0) -> bool:
     """Wait until `condition` is true; False if it was not within `timeout` seconds."""
     end, tick = time.monotonic() + timeout, threading.Event()
     while not condition():
@@ -150,12 +150,12 @@ class Api:
         """How often an event counted that had counted before."""
         return self.counted.total() - len(self.counted)
 
-    def until(self, condition: Callable[[Api], object], timeout: float = 15.0) -> bool:
+    def until(self, condition: Callable[[Api], object], timeout: float = 30.0) -> bool:
         """Wait until `condition` is true of the API; False if it was not in time."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self), timeout)
 
-    def wait_for(self, count: int, timeout: float = 15.0) -> bool:
+    def wait_for(self, count: int, timeout: float = 30.0) -> bool:
         """Wait until so many different events counted."""
         return self.until(lambda api: len(api.counted) >= count, timeout)
 
@@ -170,7 +170,6 @@ class Api:
 
         self._loop.call_soon_threadsafe(drop)
         assert done.wait(5)
-
 
     def _run(self, ready: threading.Event) -> None:
         async def begin() -> asyncio.Server:
@@ -249,7 +248,7 @@ def reset(transport: asyncio.Transport) -> None:
 # --- programs ---------------------------------------------------------------------------------------------
 
 #: What each program begins with. `obey` makes it a puppet of the test; other programs write their own lines.
-PRELUDE = '''
+PRELUDE = """
 import json, os, resource, signal, sys, threading, time
 from dataclasses import asdict
 from ocm_otel._event import Event
@@ -259,11 +258,11 @@ from ocm_otel._settings import Settings
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
 
-def event(name):
-    return Event("course-click", course_id=7, user_id=name)
+def event(name, length=1):
+    return Event("course-click", course_id="7" * length, user_id=name)
 
-def put(outbox, prefix, count):
-    return sum(outbox.put(event(f"{prefix}-{number}")) for number in range(count))
+def put(outbox, prefix, count, length=1):
+    return sum(outbox.put(event(f"{prefix}-{number}", length)) for number in range(count))
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -273,7 +272,7 @@ def obey(outbox):
     for line in sys.stdin:
         word, *rest = line.split()
         if word == "put":
-            say(put(outbox, rest[0], int(rest[1])))
+            say(put(outbox, rest[0], *map(int, rest[1:])))
         elif word == "flush":
             say(outbox.flush(float(rest[0])))
         elif word == "books":
@@ -282,7 +281,7 @@ def obey(outbox):
             say(resident())
         elif word == "end":
             return
-'''
+"""
 #: Makes an outbox from the environment, says so, and does what it is told.
 PUPPET = """
 outbox = Outbox(Settings.from_env())
@@ -319,7 +318,7 @@ class Program:
             self._lines.put(line.decode().rstrip("\n"))
         self._lines.put(None)
 
-    def line(self, timeout: float = 15.0) -> str:
+    def line(self, timeout: float = 30.0) -> str:
         """Return the next line that it says."""
         try:
             line = self._lines.get(timeout=timeout)
@@ -359,7 +358,7 @@ class Program:
         self.process.send_signal(number)
         self.wait()
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = 30.0) -> int:
         """Return its exit code, once it has ended."""
         try:
             return self.process.wait(timeout)
@@ -407,9 +406,7 @@ class Machine:
         ours = {f"OTEL_EXPORTER_OCM_{_variables.get(name, name.upper())}": str(v) for name, v in settings.items()}
         return {**clean, "HOME": str(self.folder), **ours}
 
-    def run(
-        self, body: str, *, before: str = "", extra: dict[str, str] | None = None, **given: object
-    ) -> Program:
+    def run(self, body: str, *, before: str = "", extra: dict[str, str] | None = None, **given: object) -> Program:
         """Start a program.
 
         Args:
@@ -418,7 +415,8 @@ class Machine:
             extra: variables of its own.
             given: further settings.
         """
-        program = Program(before + PRELUDE + textwrap.dedent(body), self.folder, {**self.environment(**given), **(extra or {})})
+        environment = {**self.environment(**given), **(extra or {})}
+        program = Program(before + PRELUDE + textwrap.dedent(body), self.folder, environment)
         self.programs.append(program)
         return program
 

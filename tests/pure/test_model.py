@@ -88,9 +88,7 @@ class History:
     def put(self) -> None:
         """Put one event in; only a full journal turns it away."""
         name = f"e{len(self.events)}"
-        reason = self.journal.append(
-            Event("course-click", user_id=name), self.now, lambda: self.books.add("accepted")
-        )
+        reason = self.journal.append(Event("course-click", user_id=name), self.now, lambda: self.books.add("accepted"))
         assert (reason == "queue-full") == (self.owed() >= CAPACITY)
         if not reason:
             self.events[name] = Known()

@@ -31,7 +31,9 @@ def read_only(tmp_path):
     """A directory that cannot be written to, by root either where a mount is possible."""
     place = tmp_path / "ro"
     place.mkdir(mode=0o500)
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=700", "none", place], check=False, capture_output=True)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro,mode=700", "none", place], check=False, capture_output=True
+    )
     if mount.returncode != 0 and os.geteuid() == 0:
         pytest.fail("root needs to be able to mount a tmpfs for this test")
     yield place
