@@ -24,9 +24,7 @@ with Emulator() as api:
         print("not accepted")
 
     # From any thread as well.
-    thread = threading.Thread(
-        target=emit, args=("course-complete",), kwargs={"course_id": 8, "user_id": "bob"}
-    )
+    thread = threading.Thread(target=emit, args=("course-complete",), kwargs={"course_id": 8, "user_id": "bob"})
     thread.start()
     thread.join()
 

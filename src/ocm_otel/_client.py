@@ -167,8 +167,7 @@ class _Left:
 
 def _misconfigured(why: str) -> Verdict:
     """Return the verdict on a call that could not be made with these settings."""
-    verdict = judge_failure(Failure.MISCONFIGURED)
-    return replace(verdict, words=f"{verdict.words} ({why})")
+    return replace(wrong := judge_failure(Failure.MISCONFIGURED), words=f"{wrong.words} ({why})")
 
 
 def _exchange(transport: httpx.BaseTransport, request: httpx.Request, left: _Left, end: float) -> Verdict:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ocm_otel._books import Books
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from ocm_otel._client import Client, Transport
     from ocm_otel._event import Event
     from ocm_otel._journal import Journal, Refused
+
+
+#: The part of the shutdown timeout that is waited; the rest is for putting things away.
+_PATIENCE = 0.9
 
 
 class Outbox:
@@ -72,6 +77,7 @@ class Outbox:
     def _set_up(self, said: list[str]) -> None:
         """Make all that each process has of its own."""
         self.books = Books()
+        self._accepted = partial(self.books.add, "accepted")
         for text in said:
             self.books.report(text, "%s", text)
         self._spent = 0.0
@@ -93,13 +99,8 @@ class Outbox:
     def _open(self) -> None:
         """Open the journal, and make what works on it; nothing runs yet."""
         self._journal = self._given or open_journal(self.settings, self._key, self.books)
-        self._courier = Courier(
-            self._journal,
-            self._pace(),
-            self.books,
-            discard=self.settings.on_ambiguous == "discard",
-            max_age=(self.settings.max_age or 0) / 1000,
-        )
+        discard, max_age = self.settings.on_ambiguous == "discard", (self.settings.max_age or 0) / 1000
+        self._courier = Courier(self._journal, self._pace(), self.books, discard=discard, max_age=max_age)
         self._worker = Worker(
             self._courier,
             self._journal,
@@ -140,10 +141,6 @@ class Outbox:
         self._worker.wake()
         return True
 
-    def _accepted(self) -> None:
-        """Book an event that the journal has."""
-        self.books.add("accepted")
-
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was accepted before is settled.
 
@@ -160,7 +157,8 @@ class Outbox:
         started = time.monotonic()
         if timeout is not None:
             return self._worker.settled(started + timeout)
-        settled = self._worker.settled(started + max(0.0, self.settings.shutdown_timeout / 1000 - self._spent))
+        limit = _PATIENCE * self.settings.shutdown_timeout / 1000 - self._spent
+        settled = self._worker.settled(started + max(0.0, limit))
         self._spent = 0.0 if settled else self._spent + time.monotonic() - started
         return settled
 

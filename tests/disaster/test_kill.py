@@ -104,7 +104,10 @@ def test_with_discard_a_kill_repeats_nothing(emulator, machine):
 STEPPING = """
 import itertools, math
 import ocm_otel._client
-rooms = ("_outbox.py", "_spool.py", "_ledger.py", "_account.py", "_courier.py", "_worker.py")
+rooms = (
+    "_outbox.py", "_spool.py", "_lanes.py", "_ledger.py", "_record.py", "_account.py", "_ledgerset.py",
+    "_courier.py", "_worker.py", "_process.py",
+)
 events, long, stride, armed = (int(os.environ[name]) for name in ("EVENTS", "LONG", "STRIDE", "ARMED"))
 counting = False
 

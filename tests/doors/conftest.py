@@ -109,9 +109,7 @@ def run(emulator: Emulator, tmp_path: Path) -> Run:
     time at the end, for what is proved is what arrives, not how fast it leaves.
     """
 
-    def start(
-        code: str, *, by_name: bool = False, **variables: str | None
-    ) -> subprocess.CompletedProcess[str]:
+    def start(code: str, *, by_name: bool = False, **variables: str | None) -> subprocess.CompletedProcess[str]:
         program = tmp_path / "application.py"
         program.write_text(code, encoding="utf-8")
         ours = {

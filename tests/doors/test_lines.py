@@ -35,9 +35,7 @@ class Witness(LogRecordProcessor):
 
     def on_emit(self, log_record) -> None:
         content = log_record.log_record
-        self.seen.append(
-            (id(log_record), id(content), copy.deepcopy(dict(content.attributes or {})), content.body)
-        )
+        self.seen.append((id(log_record), id(content), copy.deepcopy(dict(content.attributes or {})), content.body))
         self.refs.append(weakref.ref(content))
 
     def shutdown(self) -> None:
@@ -134,9 +132,7 @@ def test_a_record_has_an_identity_only_by_its_tag(logs, memory):
 def test_nothing_raised_in_a_log_door_reaches_the_application(logs, broken, caplog, door):
     """An outbox that raises is counted for each record and told once; the application goes on."""
     made = door(outbox=broken)
-    logs.add_log_record_processor(
-        made if isinstance(made, LogRecordProcessor) else SimpleLogRecordProcessor(made)
-    )
+    logs.add_log_record_processor(made if isinstance(made, LogRecordProcessor) else SimpleLogRecordProcessor(made))
     for _ in range(3):
         logs.get_logger("t").emit(record(SAVED))
     assert broken.books.snapshot().reasons == {"failed_door": {"RuntimeError": 3}}
@@ -323,9 +319,7 @@ def test_structlog_lines_at_the_handler(chain, plain, memory, last, form):
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     structlog.get_logger(plain.name).info("saved", **form)
-    assert [(event.type, event.course_id, event.user_id) for event in memory.events] == [
-        ("course-save", "7", "ann")
-    ]
+    assert [(event.type, event.course_id, event.user_id) for event in memory.events] == [("course-save", "7", "ann")]
 
 
 def test_two_formatters_tell_one_event(chain, plain, memory):
@@ -358,9 +352,7 @@ def test_two_formatters_tell_one_event(chain, plain, memory):
     assert first is not None
 
 
-@pytest.mark.parametrize(
-    "line", [{"event": "saved", **SAVED}, {"event": "x"}, {"ocm": {"event_type": "a"}}], ids=repr
-)
+@pytest.mark.parametrize("line", [{"event": "saved", **SAVED}, {"event": "x"}, {"ocm": {"event_type": "a"}}], ids=repr)
 def test_the_line_is_passed_on_untouched(memory, line):
     """What goes in comes out: the same object with the same content."""
     was = copy.deepcopy(line)

@@ -33,9 +33,7 @@ class Witness(SpanProcessor):
 class RecordOnly(Sampler):
     """Records every span and samples none, as a sampler at 0 % that keeps tags would."""
 
-    def should_sample(
-        self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None
-    ):
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
         return SamplingResult(Decision.RECORD_ONLY, attributes)
 
     def get_description(self) -> str:
@@ -143,9 +141,7 @@ def test_the_exporter_behind_a_batch_processor(provider, outbox, arrived):
     batch = BatchSpanProcessor(OCMSpanExporter(outbox=outbox))
     provider.add_span_processor(batch)
     for number in range(20):
-        with provider.get_tracer("t").start_as_current_span(
-            "save", attributes=tags("course-save", course_id=number)
-        ):
+        with provider.get_tracer("t").start_as_current_span("save", attributes=tags("course-save", course_id=number)):
             pass
         with provider.get_tracer("t").start_as_current_span("noise"):
             pass
@@ -233,9 +229,7 @@ class Lookalike:
     context = SpanContext(trace_id=1, span_id=2, is_remote=False)
 
 
-@pytest.mark.parametrize(
-    "span", [Lookalike(), ReadableSpan("save", attributes=dict(SAVED))], ids=["foreign", "bare"]
-)
+@pytest.mark.parametrize("span", [Lookalike(), ReadableSpan("save", attributes=dict(SAVED))], ids=["foreign", "bare"])
 def test_spans_of_other_makes(memory, span):
     """A span without the SDK's private parts is read by its public ones."""
     OCMSpanProcessor(outbox=memory).on_end(span)

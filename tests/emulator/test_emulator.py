@@ -245,9 +245,7 @@ def test_what_came_in_can_be_read_as_json(emulator):
     assert (emulator.count, emulator.requests()) == (0, [])
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=-1", "limit=x", "limit=10001", "offset=1e3", "limit=%C2%B2", "limit="]
-)
+@pytest.mark.parametrize("query", ["limit=-1", "limit=x", "limit=10001", "offset=1e3", "limit=%C2%B2", "limit="])
 def test_a_page_that_makes_no_sense_is_told(emulator, query):
     """A limit or an offset that is no whole number in range gets 400 and its own value back."""
     status, _, body = ask(emulator, f"/emulator/events?{query}")

@@ -92,10 +92,7 @@ def test_no_test_patches_or_sleeps(test_files: list[Room]) -> None:
     found = {
         room.path: sorted(used)
         for room in test_files
-        if (
-            used := room.touches() & banned
-            | {name for name in room.touches() if name.startswith("unittest.mock.")}
-        )
+        if (used := room.touches() & banned | {name for name in room.touches() if name.startswith("unittest.mock.")})
     }
     setattrs = [
         (room.path, node.lineno)

@@ -80,9 +80,7 @@ def test_a_block_that_is_not_run_says_why(root: Path) -> None:
     for page in pages(root):
         text = page.read_text(encoding="utf-8")
         marks = re.findall(r"<!-- *not.run.*", text)
-        good = re.findall(
-            r"^ *<!-- not run: \S.{9,} -->\n+ *```(?:python|sh|console)$", text, flags=re.MULTILINE
-        )
+        good = re.findall(r"^ *<!-- not run: \S.{9,} -->\n+ *```(?:python|sh|console)$", text, flags=re.MULTILINE)
         assert len(marks) == len(good), page.name
 
 

@@ -39,9 +39,7 @@ HOSTILE = {
 def shown() -> tuple[subprocess.CompletedProcess[str], float]:
     """One run of the demo, and the seconds that it took."""
     began = time.monotonic()
-    done = subprocess.run(
-        DEMO, env={**os.environ, **HOSTILE}, capture_output=True, text=True, timeout=50, check=False
-    )
+    done = subprocess.run(DEMO, env={**os.environ, **HOSTILE}, capture_output=True, text=True, timeout=50, check=False)
     return done, time.monotonic() - began
 
 
@@ -62,9 +60,7 @@ def test_all_that_was_tagged_arrived_once(shown: Shown) -> None:
     assert 60 <= count <= 100
     assert re.search(rf"^  Events +{count}$", text, re.MULTILINE)
     assert f"accepted {count} = delivered {count} + refused 0 + dropped 0 + waiting 0   balanced" in text
-    by_type = re.findall(
-        r"^  (?:search|logout|course-(?:click|save|suggest|complete)) +(\d+)$", text, re.MULTILINE
-    )
+    by_type = re.findall(r"^  (?:search|logout|course-(?:click|save|suggest|complete)) +(\d+)$", text, re.MULTILINE)
     assert len(by_type) == 6
     assert sum(map(int, by_type)) == count
 
@@ -119,9 +115,7 @@ def test_the_emulator_can_be_kept() -> None:
     process = subprocess.Popen([*DEMO, "--keep"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        address = next(
-            found[1] for line in process.stdout if (found := re.match(r"The report page: (\S+)", line))
-        )
+        address = next(found[1] for line in process.stdout if (found := re.match(r"The report page: (\S+)", line)))
         with build_opener(ProxyHandler({})).open(address, timeout=10) as page:
             assert b"course-complete" in page.read()
         process.send_signal(signal.SIGTERM)

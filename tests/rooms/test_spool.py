@@ -425,6 +425,43 @@ def traced(trace, call):
         sys.settrace(old)
 
 
+def test_an_heir_at_any_instruction_of_an_append(desk):
+    """The end comes in an append, and an heir is done before the append goes on: what was accepted is not lost."""
+    current: list[Desk] = []
+    found: list[str] = []
+
+    def inherit() -> None:
+        current[-1].spool.abandon()
+        heir = desk()
+        heir.spool.adopt()
+        found.extend(heir.drain())
+        heir.spool.abandon()
+
+    for trace in at_each_instruction(inherit):
+        found.clear()
+        current.append(one := desk())
+        one.put("before")
+        accepted = not traced(trace, lambda one=one: one.put("x"))
+        inherit()
+        assert found in (["before", "x"], ["before"]) if not accepted else found == ["before", "x"]
+
+
+def test_neighbours_clear_up_at_any_instruction(desk):
+    """Whenever a neighbour removes its ledgers, counting what is used neither fails nor misses the others."""
+    neighbour: list[Desk] = []
+
+    def leave() -> None:
+        neighbour[-1].drain()
+        neighbour[-1].spool.abandon()
+
+    one = desk()
+    one.put("x")
+    for trace in at_each_instruction(leave, ("_account.py", "pathlib.py", "glob.py", "_local.py")):
+        neighbour.append(desk())
+        neighbour[-1].put("y")
+        assert traced(trace, one.account.bytes_used) in (FIRST, 2 * FIRST)
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_an_end_at_any_instruction_of_an_append(desk, first):
     """Whenever the end comes in an append, `append` says so or the heir has the event, never both nor neither."""

@@ -10,10 +10,12 @@ app = Flask(__name__)
 
 @app.post("/courses/<int:course>/<action>")
 def act(course: int, action: str) -> dict[str, int]:
-    trace.get_current_span().set_attributes({
-        "ocm.event_type": f"course-{action}",
-        "ocm.course_id": course,
-        "ocm.user_id": request.args["user"],
-        "ocm.entity_id": request.args["group"],
-    })
+    trace.get_current_span().set_attributes(
+        {
+            "ocm.event_type": f"course-{action}",
+            "ocm.course_id": course,
+            "ocm.user_id": request.args["user"],
+            "ocm.entity_id": request.args["group"],
+        }
+    )
     return {"done": course}
