@@ -50,7 +50,7 @@ def floors() -> list[str]:
     instrumentations = [line for line in groups("test") if line.startswith("opentelemetry-")]
     pinned = []
     for line in [*project["dependencies"], *extras, *instrumentations]:
-        bound = re.fullmatch(r"([a-z0-9-]+)>=([0-9a-z.]+)", line)
+        bound = re.fullmatch(r"([a-z0-9-]+)>=([0-9a-z.]+)(?:,<.*)?", line)
         if bound:
             name, version = bound.groups()
             pinned.append(f"{name}=={version}" if "b" in version else f"{name}=={version}.*")

@@ -17,22 +17,18 @@ import os
 import re
 import secrets
 import stat
-import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ocm_otel._ledgerset import LEDGERS, OWNER, LedgerSet, lock_owner
+from ocm_otel._process import opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _SET = re.compile(r"\d{8}T\d{6}-\d+-[0-9a-f]{6}")
-
-#: Held from the opening of a lock's file until the lock is known to its account. Who forks holds it meanwhile,
-#: or the child would inherit a lock that it knows nothing of.
-opening = threading.RLock()
 
 
 class UnusableSpool(OSError):

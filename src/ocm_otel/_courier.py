@@ -10,8 +10,8 @@ from __future__ import annotations
 import heapq
 import math
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl
 
-from ocm_otel._event import Event
 from ocm_otel._pace import SUSPECT, State
 from ocm_otel._verdict import Fate
 
@@ -82,6 +82,9 @@ class Courier:
                 entry.attempts += 1
                 self.under_way += 1
                 self._journal.sent(entry)
+                if self._over:  # let go of meanwhile: whoever takes it over sends it
+                    self.under_way -= 1
+                    return None
                 return Call(entry, self._pace.started(now))
         return None
 
@@ -184,7 +187,7 @@ class Courier:
 
     def _refuse(self, entry: Entry, reason: str, words: str, wall: float) -> None:
         """Put an entry into the refused file, and tell of the first one of its kind."""
-        kind = Event.from_query(entry.query).type[:80]
+        kind = dict(parse_qsl(entry.query)).get("type", "")[:80]
         self._journal.set_aside(entry, reason, wall)
         self._end(entry, "refused", reason)
         self._books.report((reason, kind), "an event of type %a is refused: %s It is kept.", kind, words)

@@ -34,15 +34,16 @@ _LINE_EVERY = 5.0
 _ELSEWHERE = 5.0
 
 
-class _Said(logging.Handler):
-    """Keeps what the outbox says, to be written between two steps of the progress bar."""
+class _Said(logging.Filter):
+    """Keeps what the outbox says, to be written between two steps of the progress bar, and by nobody else."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self.lines: deque[str] = deque()
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def filter(self, record: logging.LogRecord) -> bool:
         self.lines.append(plain(record.getMessage()))
+        return False
 
 
 class Drain:
@@ -81,10 +82,8 @@ class Drain:
         heard = _Said()
         outbox = None
         with ExitStack() as stack:
-            stack.callback(logger.removeHandler, heard)
-            stack.callback(setattr, logger, "propagate", logger.propagate)
-            logger.addHandler(heard)
-            logger.propagate = False
+            stack.callback(logger.removeFilter, heard)
+            logger.addFilter(heard)
             outbox = Outbox(self._settings)
             stack.callback(outbox.close)
             self._wait(outbox, left, heard, started + timeout)

@@ -34,6 +34,10 @@ class Life(Protocol):
 #: the half-made import, and nobody to release it.
 importing = threading.Lock()
 
+#: Held from the opening of a lock's file until its owner knows of it: a child forked in between would hold a
+#: lock that nobody knows to let go of.
+opening = threading.RLock()
+
 _lives: weakref.WeakSet[Life] = weakref.WeakSet()
 
 
@@ -63,14 +67,16 @@ def on_sigterm(action: Callable[[], object]) -> None:
 
 def _before_fork() -> None:
     importing.acquire()
+    opening.acquire()
 
 
 def _in_parent() -> None:
+    opening.release()
     importing.release()
 
 
 def _in_child() -> None:
-    importing.release()  # taken by this very thread just before the fork
+    _in_parent()  # both were taken by this very thread, just before the fork
     for life in list(_lives):
         life.after_fork()
 

@@ -142,6 +142,9 @@ class Worker:
                 return
             try:
                 self._step(end)
+            except Exception as error:  # noqa: BLE001 - the border: whoever waits is told False, and no more
+                self._books.add("failed_worker", type(error).__name__)
+                return
             finally:
                 self._driving.release()
 
@@ -195,6 +198,7 @@ class Worker:
                 self._client = self._make_client()
             except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
                 self._books.add("failed_client", type(error).__name__)
+                self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
                 self._answered(call, judge_failure(Failure.MISCONFIGURED))
                 return
         if self._courier.under_way > self._senders:

@@ -12,8 +12,9 @@ from threading import Thread
 
 import pytest
 
-from ocm_otel._account import Account, UnusableSpool, opening
+from ocm_otel._account import Account, UnusableSpool
 from ocm_otel._ledger import Ledger
+from ocm_otel._process import opening
 
 HERE, KEY = "https://api.ofcourse.me/v2.0/events", "secret-key-1"
 SIZE = 16 * 1024
