@@ -63,14 +63,14 @@ class Account:
         try:
             for path in (self._root, self.path):  # the one is checked before anything is put into it
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _check(path)
+                check(path)
         except UnusableSpool:
             raise
         except OSError as error:
             msg = f"{error.filename or self._root}: {error.strerror}"
             raise UnusableSpool(error.errno, msg) from error
 
-    def _sets(self) -> list[Path]:
+    def sets(self) -> list[Path]:
         """Return the directories that are named as ledger sets, the oldest first."""
         try:
             found = sorted(path for path in self.path.iterdir() if _SET.fullmatch(path.name))
@@ -80,7 +80,7 @@ class Account:
 
     def has_ledgers(self) -> bool:
         """True if any process, living or dead, has ledgers here."""
-        return bool(self._sets())
+        return bool(self.sets())
 
     def open_set(self) -> LedgerSet:
         """Return a new, empty ledger set, locked.
@@ -108,7 +108,7 @@ class Account:
     def left_behind(self) -> Iterator[LedgerSet]:
         """Lock and return, one by one, the ledger sets whose processes are dead, the oldest first."""
         ours = {held.path for held in self._held if held.locked}
-        for path in self._sets():
+        for path in self.sets():
             if path not in ours:
                 with suppress(OSError):
                     held = self._hold(path)
@@ -118,7 +118,7 @@ class Account:
     def bytes_used(self) -> int:
         """Return how much room all ledgers of the account take, those of other processes included."""
         used = 0
-        for ledgers in self._sets():
+        for ledgers in self.sets():
             with suppress(OSError):  # it was cleared away by its process in this very moment
                 for path in list(ledgers.glob(LEDGERS)):
                     with suppress(OSError):  # likewise
@@ -155,7 +155,7 @@ class Account:
             return held
 
 
-def _check(path: Path) -> None:
+def check(path: Path) -> None:
     """Raise `UnusableSpool` unless `path` is a directory that nobody else can have planted or can change."""
     found = path.stat(follow_symlinks=False)
     if not stat.S_ISDIR(found.st_mode):

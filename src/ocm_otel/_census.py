@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ocm_otel._account import Account, UnusableSpool, _check
+from ocm_otel._account import Account, UnusableSpool, check
 from ocm_otel._ledger import ForeignLedger, Ledger
 from ocm_otel._ledgerset import LEDGERS, OWNER
 from ocm_otel._record import SENT
@@ -122,7 +122,7 @@ class Standing(Account):
         self.there = False
         try:
             for path in (self._root, self.path):
-                _check(path)
+                check(path)
         except FileNotFoundError:
             return
         except UnusableSpool:
@@ -142,12 +142,12 @@ class Standing(Account):
         except OSError as error:
             refused = Counter()
             strangers["refused.jsonl"] = f"cannot be read: {error.strerror}"
-        holdings = tuple(holding for path in self._sets() if (holding := look_at(path)) is not None)
+        holdings = tuple(holding for path in self.sets() if (holding := look_at(path)) is not None)
         return Census(True, holdings, dict(refused), strangers, self._neighbours())
 
     def _strangers(self) -> dict[str, str]:
         """Return the names in the account's directory and its ledger sets that are none of ours."""
-        sets = self._sets()
+        sets = self.sets()
         names = {path.name for path in sets}
         found = [path for path in self.path.iterdir() if path.name not in _OURS | names]
         for path in sets:

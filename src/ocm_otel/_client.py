@@ -93,13 +93,13 @@ class Client:
         if self._given is not None:
             return self._given
         try:
-            if self._trust is None:
-                self._trust = _trust(self._settings)
-            return httpx.HTTPTransport(
-                verify=self._trust,
-                proxy=self._settings.proxy(),
-                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE),
-            )
+            with quietly():
+                self._trust = self._trust or _trust(self._settings)
+                return httpx.HTTPTransport(
+                    verify=self._trust,
+                    proxy=self._settings.proxy(),
+                    limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE),
+                )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:  # ssl.SSLError is an OSError
             msg = f"{type(error).__name__}: {getattr(error, 'strerror', None) or 'cannot be used'}"
             raise SettingsError(msg) from error

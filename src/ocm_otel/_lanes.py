@@ -101,13 +101,13 @@ class Lanes:
                 return self._closed
             accepted()
             lane.publish(record)
-            if self._sync:
-                self._see_to_medium(lane)
         except OSError as error:
             return self._failed(error)
         finally:
             if lane is not None:
                 self._free.append(lane)
+        if self._sync:  # the lane is free again meanwhile, so that one sync serves all who wrote to it
+            self._see_to_medium(lane)
         return ""
 
     def written(self) -> int:
@@ -238,5 +238,7 @@ class Lanes:
                 lane.listed = True
             lane.sync()
         except OSError as error:
+            if lane.retired and error.errno == errno.ENOENT:
+                return  # settled, and its ledger put away meanwhile
             self._books.add("unsynced", _REASONS.get(error.errno or 0, "disk-failed"))
             self._books.report("unsynced", "the disk could not be synced (%s); events go on", error.strerror)

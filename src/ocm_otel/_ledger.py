@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,7 @@ class Ledger:
         self.retired = self.gone = self.listed = False
         self._read = self._synced = len(HEADER)
         self._shown = (len(HEADER), 0)  # the end of what was published, and how many that is: changed in one step
+        self._syncing = threading.RLock()
         self._map: mmap.mmap | None = None
         self.size = LARGEST_FILE if size is None else size
         if size is None:
@@ -120,20 +122,22 @@ class Ledger:
             data[self._shown[0]] = SETTLED
 
     def sync(self) -> None:
-        """Return once everything that is published is on the medium.
+        """Return once everything that is published is on the medium; who waits meanwhile shares the next sync.
 
         Raises:
             OSError: the medium failed.
         """
         upto = self._shown[0]
-        if self._synced >= upto:
-            return
-        handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.fdatasync(handle)
-        finally:
-            os.close(handle)
-        self._synced = upto
+        with self._syncing:
+            if self._synced >= upto:
+                return
+            upto = self._shown[0]
+            handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fdatasync(handle)
+            finally:
+                os.close(handle)
+            self._synced = upto
 
     def has_unread(self) -> bool:
         """True if a record may follow that was not read yet."""

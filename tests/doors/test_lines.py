@@ -288,10 +288,9 @@ def test_bound_tags_and_contextvars(chain, outbox, arrived):
     [
         structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         structlog.stdlib.render_to_log_kwargs,
-        structlog.stdlib.render_to_log_args_and_kwargs,
         structlog.processors.JSONRenderer(),
     ],
-    ids=["formatter", "kwargs", "args", "json"],
+    ids=["formatter", "kwargs", "json"],
 )
 def test_the_stdlib_chain(chain, plain, outbox, arrived, last):
     """In front of structlog's stdlib renderers, the processor sees each line once."""

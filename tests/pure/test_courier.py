@@ -431,3 +431,42 @@ def test_an_api_that_flaps_is_not_told_each_time(caplog):
 def test_fates_are_all_known():
     """The histories above meet every fate that a verdict can have."""
     assert {verdict.fate for verdict, _ in CLEAR} | {Fate.DELIVERED, Fate.REFUSED} == set(Fate)
+
+
+def waiting_courier(*, at, in_doubt=False, **options):
+    """Return a courier over one event that was accepted at `at`, its journal and its books."""
+    books, journal = Books(), MemoryJournal(10)
+    journal.append(Event("course-save", course_id=7, user_id="ann"), at, lambda: books.add("accepted"))
+    entry = journal.take()
+    assert entry is not None
+    entry.in_doubt = in_doubt
+    journal._ready.append(entry)  # what a journal on disk lends out when it has taken over a dead process's ledger
+    journal._lent -= 1
+    return Courier(journal, Pace(4), books, **options), journal, books
+
+
+@pytest.mark.parametrize(("age", "goes"), [(59.9, True), (60.1, False)])
+def test_what_grew_too_old_is_refused_and_kept(age, goes):
+    """An event that waited longer than the limit is not sent; it stands in the refused file with its reason."""
+    courier, journal, books = waiting_courier(at=1000.0, max_age=60.0)
+    call = courier.due(0.0, 1000.0 + age)
+    assert (call is not None) is goes
+    if not goes:
+        (refused,) = journal.refused()
+        assert (refused.reason, refused.query) == ("too-old", "type=course-save&course_id=7&user_id=ann")
+        assert books.snapshot().reasons["refused"] == {"too-old": 1}
+        assert books.snapshot().balanced
+        assert courier.sleep(0.0) == math.inf
+
+
+@pytest.mark.parametrize("discard", [False, True])
+def test_what_a_dead_process_had_sent_is_ambiguous(discard):
+    """An entry taken over in doubt is counted as ambiguous once, then sent again or given up, as is asked."""
+    courier, _, books = waiting_courier(at=0.0, in_doubt=True, discard=discard)
+    call = courier.due(0.0)
+    assert (call is None) is discard
+    if call is not None:
+        courier.answered(call, GOOD, 0.1, 0.1)
+    now = books.snapshot()
+    assert (now.ambiguous, now.reasons["ambiguous"]) == (1, {"left-behind": 1})
+    assert (now.delivered, now.dropped, now.balanced) == ((0, 1, True) if discard else (1, 0, True))

@@ -18,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from ocm_otel import Event, Outbox, Settings
-from ocm_otel._census import Standing
+from ocm_otel._census import Census, Standing
+from ocm_otel._drain import Drain
 from ocm_otel._journal import Refused
 from ocm_otel._ledger import Ledger
+from ocm_otel._ledgerset import lock_owner
 from ocm_otel._refused import RefusedFile
 from ocm_otel.emulator import Emulator
 
@@ -310,6 +312,30 @@ def test_drain_delivers_although_memory_is_set(place: Place) -> None:
     done = place.run("drain", **{f"{PREFIX}DURABILITY": "memory"})
     assert done.returncode == 0, done.stdout
     assert tally(place.emulator) == names("ann", 5)
+
+
+class Snatched(Standing):
+    """An account of which somebody else takes over everything, right after the first look."""
+
+    locks: tuple[int | None, ...] = ()
+
+    def census(self) -> Census:
+        found = super().census()
+        self.locks = self.locks or tuple(lock_owner(one.path) for one in found.left())
+        return found
+
+
+def test_what_another_process_took_first_is_not_waited_for(place: Place) -> None:
+    """A drain that finds its ledgers in the hands of another living process leaves them to it, and ends."""
+    place.dead(5, "ann")
+    standing = Snatched(place.spool, place.emulator.endpoint, place.emulator.key)
+    settings = Settings(api_key=place.emulator.key, endpoint=place.emulator.endpoint, spool_dir=str(place.spool))
+    run = Drain(settings, standing)
+    run.work(40)
+    (lock,) = standing.locks
+    assert (run.books.adopted, [one.owed for one in standing.census().holdings]) == (0, [5])
+    assert run.seconds < 20
+    os.close(lock)
 
 
 def test_what_the_api_will_not_have_is_shown_by_reason(place: Place) -> None:

@@ -1,0 +1,53 @@
+"""Under gevent, whose patched threads and queues are greenlets: delivered, and not lost by a fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+PROGRAM = """
+    from gevent import monkey
+    monkey.patch_all()
+    import os, sys
+    import gevent
+    from ocm_otel import Event, Outbox, Settings
+
+    outbox = Outbox(Settings.from_env())
+
+    def visitor(number):
+        for event in range(10):
+            assert outbox.put(Event("search", user_id=f"{number}-{event}"))
+            gevent.sleep(0)
+
+    gevent.joinall([gevent.spawn(visitor, number) for number in range(20)], raise_error=True)
+    assert outbox.flush(20)
+    child = os.fork()
+    assert outbox.put(Event("search", user_id="child" if child == 0 else "parent"))
+    if child:
+        os.waitpid(child, 0)
+"""
+
+
+def test_greenlets_and_a_fork(emulator, tmp_path):
+    """20 greenlets with 10 events each, then one event of the parent and one of its child: each arrives once."""
+    env = {
+        **os.environ,
+        "OTEL_EXPORTER_OCM_ENDPOINT": emulator.endpoint,
+        "OTEL_EXPORTER_OCM_API_KEY": emulator.key,
+        "OTEL_EXPORTER_OCM_SPOOL_DIR": str(tmp_path / "spool"),
+        "OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT": "9000",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert emulator.wait_for(202)
+    users = [event["user_id"] for event in emulator.events()]
+    assert len(users) == len(set(users)) == 202
