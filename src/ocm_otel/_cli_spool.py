@@ -1,7 +1,7 @@
 """`ocm-otel spool …`: what waits on the disk, whose it is, and how it gets delivered when nobody is left to do it.
 
 It asks the census what is there, and lets an outbox deliver; it touches no ledger itself. What a program reads
-(``--json``) counts, and names neither events nor ids.
+of them (``--json``) counts, and names neither events nor ids. The refused events have a room of their own.
 """
 
 from __future__ import annotations
@@ -15,48 +15,29 @@ import click
 
 from ocm_otel._account import UnusableSpool
 from ocm_otel._census import Census, Holding, Standing
-from ocm_otel._table import PREFIX
-from ocm_otel._terminal import (
-    in_bytes,
-    in_time,
-    plain,
-    short,
-    strict_settings,
-    write_json,
-    write_table,
-    wrong_use,
-)
-from ocm_otel._values import SettingsError
+from ocm_otel._cli_refused import REMEDY, export, of_the_account, purge, show
+from ocm_otel._cli_retry import retry
+from ocm_otel._terminal import in_bytes, in_time, plain, short, write_json, write_table
 
 if TYPE_CHECKING:
     from ocm_otel._drain import Drain
     from ocm_otel._settings import Settings
 
-_REMEDY = f"Run this as the user that the application runs as, or set {PREFIX}SPOOL_DIR to its directory."
 _SHOWN = 20
 
 
 @click.group(epilog="Example: ocm-otel spool list")
 def spool() -> None:
-    """See and deliver what waits on the disk.
+    """See and deliver what waits on the disk; see, mend or throw away what was refused.
 
     Of the account that the settings name: one endpoint and key, as the application has them.
     """
 
 
-def _of_the_account() -> tuple[Settings, Standing]:
-    """Return the settings, and the spool directory of their account as it stands.
-
-    Raises:
-        click.UsageError: there is no key, or a setting cannot be used.
-        UnusableSpool: the directory is not safely ours.
-    """
-    try:
-        settings = strict_settings()
-        key, root = settings.key(), settings.spool()
-    except SettingsError as error:
-        raise wrong_use(error) from None
-    return settings, Standing(root, settings.endpoint, key)
+spool.add_command(show)
+spool.add_command(retry)
+spool.add_command(export)
+spool.add_command(purge)
 
 
 # --- list --------------------------------------------------------------------------------------------------
@@ -70,10 +51,10 @@ def list_(*, as_json: bool) -> None:
     It only looks: no process is disturbed, and nothing is changed.
     """
     try:
-        settings, standing = _of_the_account()
+        settings, standing = of_the_account()
         found = standing.census()
     except UnusableSpool as error:
-        said = f"The spool cannot be used: {plain(str(error))}. {_REMEDY}"
+        said = f"The spool cannot be used: {plain(str(error))}. {REMEDY}"
         if as_json:
             write_json({"state": "unusable", "problem": said})
         else:
@@ -160,8 +141,8 @@ def _tell_refused(found: Census, standing: Standing) -> None:
     if not found.refused:
         return
     total = sum(found.refused.values())
-    click.secho(f"\n{total} refused, and kept with their reasons in {plain(str(standing.path))}/refused.jsonl:",
-                fg="yellow")  # fmt: skip
+    click.secho(f"\n{total} refused, and kept with their reasons in {plain(str(standing.path))}/refused.jsonl "
+                "(`ocm-otel spool show`):", fg="yellow")  # fmt: skip
     reasons = sorted(found.refused.items(), key=lambda item: -item[1])
     for reason, count in reasons[:_SHOWN]:
         click.echo(f"  {count}  {short(reason)}")
@@ -203,13 +184,13 @@ def drain(*, timeout: float, as_json: bool) -> None:
     from ocm_otel._drain import Drain  # the outbox, and in the end httpx
 
     try:
-        settings, standing = _of_the_account()
+        settings, standing = of_the_account()
         settings = replace(settings, durability="fsync" if settings.durability == "fsync" else "disk", schedule_delay=0)
         run = Drain(settings, standing)
         run.work(timeout)
         found = standing.census()
     except UnusableSpool as error:
-        raise click.ClickException(f"the spool cannot be used: {plain(str(error))}. {_REMEDY}") from None
+        raise click.ClickException(f"the spool cannot be used: {plain(str(error))}. {REMEDY}") from None
     left, unread = sum(one.owed for one in found.left()), [one for one in found.left() if one.unread]
     books = run.books
     if as_json:

@@ -280,7 +280,7 @@ def test_drain_with_a_wrong_key(place: Place) -> None:
     place.variables[f"{PREFIX}API_KEY"] = key
     place.dead(5, "ann")
     place.emulator.normally()
-    done = place.run("drain", "--timeout", "1")
+    done = place.run("drain", "--timeout", "3")
     assert done.returncode == 1
     assert done.stderr.count("The events API refuses the key: check the API key setting") == 1
     assert "5 taken over: 0 delivered, 0 refused, 0 dropped; 5 are left." in done.stdout
