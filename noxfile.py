@@ -1,8 +1,9 @@
 """What is checked before a change lands, and where: `nox` runs all of it, `nox -l` lists it.
 
 Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
-installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry). Not among
-them, for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`.
+installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `disaster`
+(programs that are killed, forked and cut off, and the commands; on the oldest and the newest Python). Not
+among them, for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`.
 """
 
 from __future__ import annotations
@@ -95,10 +96,23 @@ def bare(session: nox.Session) -> None:
     session.run("python", "-W", "error", "tests/bare/deliver.py")
 
 
+# With the oldest packages: everything that meets OpenTelemetry, structlog, httpx or starlette.
+WHERE = {
+    "newest": ["tests/pure", "tests/rooms", "tests/doors", "tests/hosts", "tests/emulator"],
+    "oldest": [
+        "tests/rooms/test_client.py",
+        "tests/rooms/test_meters.py",
+        "tests/doors",
+        "tests/hosts",
+        "tests/emulator",
+    ],
+}
+
+
 @nox.session(python=TESTED)
 @nox.parametrize("otel", OTEL)
 def tests(session: nox.Session, otel: str) -> None:
-    """The tests; the docs and the house have sessions of their own."""
+    """The tests but those of other sessions: the house, the docs, the disasters and the commands."""
     wanted = [*groups("test"), "-e", ".[all]"]
     if otel == "oldest":
         oldest = Path(session.create_tmp()) / "oldest.txt"
@@ -110,7 +124,14 @@ def tests(session: nox.Session, otel: str) -> None:
     session.log(f"opentelemetry-sdk {found}")
     if otel == "oldest" and not found.startswith("1.39."):
         session.error(f"the oldest OpenTelemetry should be 1.39, and it is {found}")
-    session.run("pytest", "-n", "2", "tests", "--ignore=tests/house", *session.posargs)
+    session.run("pytest", "-n", "2", *(session.posargs or WHERE[otel]))
+
+
+@nox.session(python=[TESTED[0], TESTED[-1]])
+def disaster(session: nox.Session) -> None:
+    """What kills, forks and cuts off programs, and counts what arrived; and the commands, as a person gives them."""
+    session.install(*groups("test"), "-e", ".[all]")
+    session.run("pytest", "-n", "2", *(session.posargs or ["tests/disaster", "tests/commands"]))
 
 
 @nox.session(default=False)

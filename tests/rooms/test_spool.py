@@ -287,7 +287,7 @@ def test_set_aside_is_kept(desk):
 @pytest.mark.parametrize("sync", [False, True])
 def test_eight_threads_and_a_worker(desk, sync):
     """Eight threads append while another takes and settles: each event once, no file and no descriptor left."""
-    each = 100 if sync else 2_500
+    each = 30 if sync else 2_500
     before = fds()
     one = desk(sync=sync)
     low: list[int] = []
