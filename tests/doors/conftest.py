@@ -102,7 +102,7 @@ def provider() -> Iterator[TracerProvider]:
 
 
 @pytest.fixture
-def run(emulator: Emulator, tmp_path: Path) -> Run:
+def run(emulator: Emulator, tmp_path: Path, without_upstream: Callable[[str], str]) -> Run:
     """Runs a program in a process of its own, whose environment leads to the emulator.
 
     A variable given as None is left out; `by_name` runs it under `opentelemetry-instrument`. It may take its
@@ -125,7 +125,7 @@ def run(emulator: Emulator, tmp_path: Path) -> Run:
         command = [sys.executable, str(program)]
         if by_name:
             command.insert(0, str(Path(sys.executable).with_name("opentelemetry-instrument")))
-        return subprocess.run(
+        done = subprocess.run(
             command,
             env=kept | {name: value for name, value in ours.items() if value is not None},
             capture_output=True,
@@ -133,5 +133,7 @@ def run(emulator: Emulator, tmp_path: Path) -> Run:
             timeout=50,
             check=False,
         )
+        done.stderr = without_upstream(done.stderr)
+        return done
 
     return start

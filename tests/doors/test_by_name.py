@@ -188,7 +188,7 @@ def test_no_good_key(run, emulator, signal, key, said):
         SPANS if signal == "TRACES" else LINES.replace("app: %", "%"),
         by_name=True,
         OTEL_EXPORTER_OCM_API_KEY=key,
-        OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT="500",
+        OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT="3000",
         **names,
     )
     assert (done.returncode, done.stdout) == (0, "the application's own output\n")

@@ -25,6 +25,7 @@ PROGRAM = """
     assert outbox.flush(20)
     child = os.fork()
     assert outbox.put(Event("search", user_id="child" if child == 0 else "parent"))
+    assert outbox.flush(20)
     if child:
         os.waitpid(child, 0)
 """
