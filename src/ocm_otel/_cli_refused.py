@@ -191,6 +191,7 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
 
 def _defused(cell: str) -> str:
     """Return a cell that is neither a formula nor, on a terminal, an order to it."""
+    cell = cell.replace("\0", "\N{REPLACEMENT CHARACTER}")  # which CSV has no way to write
     risky = cell.lstrip().startswith(_FORMULA) or (cell and not cell[0].isprintable())
     return ("'" if risky else "") + (plain(cell) if sys.stdout.isatty() else cell)
 

@@ -255,6 +255,8 @@ from ocm_otel._event import Event
 from ocm_otel._outbox import Outbox
 from ocm_otel._settings import Settings
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
 
