@@ -22,6 +22,8 @@ class SettingsError(ValueError):
 
 
 def read_whole(lowest: int, highest: int) -> Callable[[object], int]:
+    """Return a reader of whole numbers from `lowest` to `highest`."""
+
     def read(value: object) -> int:
         try:
             if isinstance(value, bool):
@@ -41,6 +43,7 @@ def read_whole(lowest: int, highest: int) -> Callable[[object], int]:
 
 
 def read_rate(value: object) -> float:
+    """Return a number above 0 and at most a million."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -53,6 +56,8 @@ def read_rate(value: object) -> float:
 
 
 def read_one_of(*choices: str) -> Callable[[object], str]:
+    """Return a reader that takes one of `choices`, in capitals or not."""
+
     def read(value: object) -> str:
         text = str(value).strip().lower()
         if text not in choices:
@@ -64,6 +69,7 @@ def read_one_of(*choices: str) -> Callable[[object], str]:
 
 
 def read_text(value: object) -> str:
+    """Return a text (or a path) without the white space around it."""
     if not isinstance(value, str | Path):
         msg = f"a text is needed, not a value of type {type(value).__name__}"
         raise SettingsError(msg)
@@ -89,6 +95,7 @@ def read_key(value: object) -> str:
 
 
 def read_endpoint(value: object) -> str:
+    """Return an http or https address without user, password and fragment."""
     text = read_text(value)
     try:
         parts = urlsplit(text)
