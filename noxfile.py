@@ -1,9 +1,10 @@
 """What is checked before a change lands, and where: `nox` runs all of it, `nox -l` lists it.
 
 Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
-installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `disaster`
-(programs that are killed, forked and cut off, and the commands; on the oldest and the newest Python). Not
-among them, for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`.
+installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `hosts` (real
+servers and frameworks, each Python with another OpenTelemetry), `commands` (the command, as a person gives it),
+`disaster` (programs that are killed, forked and cut off; on the oldest and the newest Python). Not among them,
+for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`.
 """
 
 from __future__ import annotations
@@ -58,6 +59,23 @@ def floors() -> list[str]:
     return pinned
 
 
+def otel_lines(version: str) -> list[str]:
+    """Return `name==version` for OpenTelemetry's packages of one release, ours and the tests'.
+
+    Args:
+        version: of the SDK, such as 1.41; what is instrumentation has its own count, 0.62b0 with 1.41.
+    """
+    project = PROJECT["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    names = {re.split(r"[><=\[ ]", line)[0]: line for line in [*project["dependencies"], *extras, *groups("test")]}
+    beta = f"0.{int(version.split('.')[1]) + 21}"
+    return [
+        f"{name}>={beta}b0,<{beta}rc0" if "b" in line.partition(">=")[2] else f"{name}=={version}.*"
+        for name, line in names.items()
+        if name.startswith("opentelemetry-")
+    ]
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, spelling, and the arrows between the rooms."""
@@ -96,42 +114,74 @@ def bare(session: nox.Session) -> None:
     session.run("python", "-W", "error", "tests/bare/deliver.py")
 
 
-# With the oldest packages: everything that meets OpenTelemetry, structlog, httpx or starlette.
+# With the oldest packages: what meets OpenTelemetry, structlog and httpx.
 WHERE = {
-    "newest": ["tests/pure", "tests/rooms", "tests/doors", "tests/hosts", "tests/emulator"],
-    "oldest": [
-        "tests/rooms/test_client.py",
-        "tests/rooms/test_meters.py",
-        "tests/doors",
-        "tests/hosts",
-        "tests/emulator",
-    ],
+    "newest": ["tests/pure", "tests/rooms", "tests/doors", "tests/emulator"],
+    "oldest": ["tests/rooms/test_client.py", "tests/rooms/test_meters.py", "tests/doors"],
 }
+#: The versions of OpenTelemetry that the hosts are run with, each on one Python: every one at which its surface
+#: changed, and today's.
+HOSTS = [
+    nox.param(TESTED[0], "1.39", id="3.10-1.39"),
+    nox.param(TESTED[1], "1.41", id="3.11-1.41"),
+    nox.param(TESTED[2], "1.42", id="3.12-1.42"),
+    nox.param(TESTED[3], "1.44", id="3.13-1.44"),
+    nox.param(TESTED[-1], "newest", id="newest"),
+]
+
+
+def constrained(session: nox.Session, lines: list[str]) -> list[str]:
+    """Return the installer's arguments that hold it to these `name==version` lines."""
+    path = Path(session.create_tmp()) / "constraints.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return ["--constraint", str(path)]
+
+
+def is_otel(session: nox.Session, wanted: str) -> None:
+    """Say which OpenTelemetry is installed; fail if it is another than the session is for."""
+    version = "from importlib.metadata import version; print(version('opentelemetry-sdk'))"
+    found = (session.run("python", "-c", version, silent=True) or "").strip()
+    session.log(f"opentelemetry-sdk {found}")
+    if wanted != "newest" and not found.startswith(f"{wanted}."):
+        session.error(f"OpenTelemetry should be {wanted}, and it is {found}")
 
 
 @nox.session(python=TESTED)
 @nox.parametrize("otel", OTEL)
 def tests(session: nox.Session, otel: str) -> None:
-    """The tests but those of other sessions: the house, the docs, the disasters and the commands."""
+    """The tests but those of other sessions: the house, the docs, the hosts, the disasters and the commands."""
     wanted = [*groups("test"), "-e", ".[all]"]
     if otel == "oldest":
-        oldest = Path(session.create_tmp()) / "oldest.txt"
-        oldest.write_text("\n".join(floors()) + "\n", encoding="utf-8")
-        wanted += ["--constraint", str(oldest)]
+        wanted += constrained(session, floors())
     session.install(*wanted)
-    version = "from importlib.metadata import version; print(version('opentelemetry-sdk'))"
-    found = (session.run("python", "-c", version, silent=True) or "").strip()
-    session.log(f"opentelemetry-sdk {found}")
-    if otel == "oldest" and not found.startswith("1.39."):
-        session.error(f"the oldest OpenTelemetry should be 1.39, and it is {found}")
-    session.run("pytest", "-n", "2", *(session.posargs or WHERE[otel]))
+    is_otel(session, "1.39" if otel == "oldest" else otel)
+    session.run("pytest", "-n", "3", *(session.posargs or WHERE[otel]))
+
+
+@nox.session
+@nox.parametrize(("python", "otel"), HOSTS)
+def hosts(session: nox.Session, otel: str) -> None:
+    """Real servers, frameworks and workers with real requests, counted at the emulator."""
+    wanted = [*groups("test"), "-e", ".[all]"]
+    if otel != "newest":
+        wanted += constrained(session, otel_lines(otel))
+    session.install(*wanted)
+    is_otel(session, otel)
+    session.run("pytest", "-n", "3", *(session.posargs or ["tests/hosts"]))
+
+
+@nox.session(python=TESTED[0])
+def commands(session: nox.Session) -> None:
+    """The command and the demo, as a person gives them."""
+    session.install(*groups("test"), "-e", ".[all]")
+    session.run("pytest", "-n", "3", *(session.posargs or ["tests/commands"]))
 
 
 @nox.session(python=[TESTED[0], TESTED[-1]])
 def disaster(session: nox.Session) -> None:
-    """What kills, forks and cuts off programs, and counts what arrived; and the commands, as a person gives them."""
+    """What kills, forks and cuts off programs, and counts what arrived."""
     session.install(*groups("test"), "-e", ".[all]")
-    session.run("pytest", "-n", "2", *(session.posargs or ["tests/disaster", "tests/commands"]))
+    session.run("pytest", "-n", "2", *(session.posargs or ["tests/disaster"]))
 
 
 @nox.session(default=False)

@@ -87,7 +87,7 @@ class Drain:
             outbox = Outbox(self._settings)
             stack.callback(outbox.close)
             self._wait(outbox, left, heard, started + timeout)
-            self._tell(heard, watched=False)
+        self._tell(heard, watched=False)  # what it said while it closed, too
         self.books = outbox.books.snapshot()
         self.seconds = time.monotonic() - started
 

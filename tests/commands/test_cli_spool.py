@@ -294,8 +294,8 @@ def test_drain_while_the_api_is_away(place: Place) -> None:
     """An API that is away: exit code 1 within the timeout, in JSON what was said and what is left."""
     place.dead(5, "ann")
     started = time.monotonic()
-    done = place.run("drain", "--timeout", "2", "--json")
-    assert time.monotonic() - started < 10
+    done = place.run("drain", "--timeout", "5", "--json")
+    assert time.monotonic() - started < 20
     told = json.loads(done.stdout)
     assert (done.returncode, told["done"], told["left"], told["adopted"], told["delivered"]) == (1, False, 5, 5, 0)
     assert told["retried"]["http-503"] >= 3
