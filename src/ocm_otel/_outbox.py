@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
-    from ocm_otel._client import Client, Transport
+    from ocm_otel._client import Client
     from ocm_otel._event import Event
+    from ocm_otel._httpx import Transport
     from ocm_otel._journal import Journal, Refused
 
 
@@ -111,7 +112,7 @@ class Outbox:
         )
 
     def _make_client(self) -> Client:
-        """Return the client; the import of httpx is paid here, in the background, at the first event."""
+        """Return the client; its import is paid here, in the background, at the first event."""
         with importing:
             from ocm_otel._client import Client
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -166,6 +166,16 @@ def judge(status: int, body: bytes = b"", retry_after: str | None = None, *, now
 def judge_failure(failure: Failure) -> Verdict:
     """Return what a call without an answer means."""
     return _FAILURES[failure]
+
+
+def misconfigured(why: str) -> Verdict:
+    """Return the verdict on a call that could not be made with these settings.
+
+    Args:
+        why: what cannot be used, in a few words.
+    """
+    wrong = _FAILURES[Failure.MISCONFIGURED]
+    return replace(wrong, words=f"{wrong.words} ({why})")
 
 
 def _judge_success(body: bytes) -> Verdict:

@@ -20,7 +20,7 @@ SPOOL = {"_spool", "_account", "_ledger", "_ledgerset", "_lanes", "_refused"}
 OWNED = {
     "an HTTP library": (
         {"httpx", "httpcore", "requests", "urllib3", "http.client", "urllib.request.urlopen"},
-        {"_client", "demo"},
+        {"_httpx", "demo"},
     ),
     "threads": (
         {"threading.Thread", "threading.Timer", "_thread", "concurrent.futures", "multiprocessing"},
@@ -38,11 +38,11 @@ OWNED = {
         },
         {"_settings"} | SPOOL | PROGRAMS,
     ),
-    "sockets": ({"socket", "socketserver", "http.server", "selectors"}, PROGRAMS),
+    "sockets": ({"socket", "socketserver", "http.server", "selectors", "select"}, {"_wire"} | PROGRAMS),
     "an event loop": ({"asyncio"}, {"_outbox"} | PROGRAMS),
 }  # fmt: skip
 
-DECIDERS = {"_event", "_tags", "_verdict", "_pace", "_courier"}
+DECIDERS = {"_event", "_tags", "_verdict", "_pace", "_courier", "_answer"}
 EFFECTS = {
     "time", "threading", "socket", "os", "pathlib", "asyncio", "logging", "uuid.uuid1", "uuid.uuid4",
     "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.now", "open", "print", "input",

@@ -12,6 +12,7 @@ import threading
 import time
 import zlib
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,8 +24,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from ocm_otel import Event, Settings
-from ocm_otel._client import MOST_BODY, Client
+from ocm_otel._answer import MOST_BODY
+from ocm_otel._client import Client
 from ocm_otel._verdict import Fate
+from ocm_otel._wire import Place, Wire, drive
 
 KEY = "very-Secret-Key-4711"
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"OK"}'
@@ -39,9 +42,9 @@ def no_proxy_from_outside(monkeypatch):
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-def call(endpoint, *, times=1, timeout=5.0, **options):
-    """Return the verdicts of some calls over one connection."""
-    connection = Client(Settings(api_key=KEY, endpoint=endpoint, **options), KEY).connect()
+def call(endpoint, *, times=1, timeout=5.0, transport=None, **options):
+    """Return the verdicts of some calls over one connection: our own, or the user's transport."""
+    connection = Client(Settings(api_key=KEY, endpoint=endpoint, **options), KEY, transport).connect()
     try:
         verdicts = [connection.send(QUERY, timeout) for _ in range(times)]
     finally:
@@ -84,13 +87,15 @@ NO_ANSWER = {
 }
 
 
+@pytest.mark.parametrize("way", ["own", "httpx"])
 @pytest.mark.parametrize("case", NO_ANSWER)
-def test_no_answer_after_the_request(wire, case):
-    """The request left and no answer came: retried, and ambiguous."""
+def test_no_answer_after_the_request(wire, case, way):
+    """The request left and no answer came: retried, and ambiguous; on our own way and through httpx."""
     behave, reasons = NO_ANSWER[case]
     server = wire(behave)
     started = time.monotonic()
-    verdict = call(server.url, timeout=0.3)
+    with contextlib.closing(httpx.HTTPTransport()) as transport:
+        verdict = call(server.url, timeout=0.3, transport=transport if way == "httpx" else None)
     assert verdict.reason in reasons.split()
     assert (verdict.fate, verdict.ambiguous) == (Fate.RETRY, True)
     assert len(server.requests) == 1
@@ -143,15 +148,17 @@ BROKEN_BODIES = {
 }
 
 
+@pytest.mark.parametrize("way", ["own", "httpx"])
 @pytest.mark.parametrize("then", ["close", "reset", "wait"])
 @pytest.mark.parametrize(
     ("status", "fate"), [(b"200 OK", Fate.DELIVERED), (b"503 No", Fate.RETRY), (b"403 No", Fate.LOCKED_OUT)]
 )
 @pytest.mark.parametrize("case", BROKEN_BODIES)
-def test_a_body_that_breaks_off(wire, case, status, fate, then):
+def test_a_body_that_breaks_off(wire, case, status, fate, then, way):
     """The status was said, so the answer is known, whatever becomes of the body."""
     server = wire(after_request(BROKEN_BODIES[case] % status, then))
-    verdict = call(server.url, timeout=0.3)
+    with contextlib.closing(httpx.HTTPTransport()) as transport:
+        verdict = call(server.url, timeout=0.1, transport=transport if way == "httpx" else None)
     assert (verdict.fate, verdict.ambiguous) == (fate, False)
 
 
@@ -186,6 +193,109 @@ def test_an_endless_slow_body_takes_no_longer_than_the_timeout(wire):
     over.set()
     assert verdict.fate is Fate.DELIVERED
     assert 0.25 < time.monotonic() - started < 1
+
+
+DRIBBLED = {
+    "a head": (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+    "hints": (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+    "a status": (b"HTTP/1.1 200 ", b"O"),
+}
+
+
+@pytest.mark.parametrize("case", DRIBBLED)
+def test_an_answer_that_never_begins_takes_no_longer_than_the_timeout(wire, case):
+    """Heads that come line by line hold a sender for one timeout, and are no answer."""
+    over = threading.Event()
+    first, then = DRIBBLED[case]
+
+    def behave(peer):
+        peer.request()
+        peer.say(first)
+        while not over.wait(0.02) and peer.say(then):
+            continue
+
+    server = wire(behave)
+    started = time.monotonic()
+    verdict = call(server.url, timeout=0.3)
+    over.set()
+    assert (verdict.fate, verdict.reason, verdict.ambiguous) == (Fate.RETRY, "silence", True)
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_an_answer_in_single_bytes(wire, tls, pem, secure):
+    """An answer that comes in pieces of one byte is an answer, over TLS as well."""
+
+    def behave(peer):
+        while peer.request():
+            for byte in OK:
+                peer.say(bytes([byte]))
+
+    server = wire(behave, tls=tls() if secure else None)
+    assert {verdict.fate for verdict in call(server.url, times=3, certificate=pem)} == {Fate.DELIVERED}
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("case", ["surplus", "close", "HTTP/1.0", "no length", "unasked"])
+def test_a_connection_that_cannot_be_kept(wire, case):
+    """After an answer that leaves a connection in doubt the next call goes over a new one; each is answered once."""
+    said = threading.Event()
+    answers = {
+        "surplus": OK + b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n",
+        "close": answer(connection="close"),
+        "HTTP/1.0": b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "no length": b"HTTP/1.1 200 OK\r\n\r\n{}",
+        "unasked": OK,
+    }
+
+    def behave(peer):
+        peer.request()
+        peer.say(answers[case])
+        if case == "unasked":
+            peer.say(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
+            said.set()
+            peer.until_closed()
+
+    server = wire(behave)
+    connection = Client(Settings(api_key=KEY, endpoint=server.url), KEY).connect()
+    for _ in range(3):
+        said.clear()
+        assert connection.send(QUERY, 5).fate is Fate.DELIVERED
+        assert case != "unasked" or said.wait(5)
+    connection.close()
+    assert (len(server.requests), server.connections) == (3, 3)
+
+
+def test_an_answer_before_the_request_is_read(wire):
+    """A server that refuses a request before it has read it is understood."""
+    server = wire(lambda peer: (peer.say(answer("431 Too Large", connection="close")), peer.until_closed()))
+    connection = Client(Settings(api_key=KEY, endpoint=server.url), KEY).connect()
+    assert connection.send("type=" + "a" * 1000, 5).reason == "too-long"
+    connection.close()
+
+
+def test_another_address_of_the_host(wire):
+    """A host of several addresses is called at the first that answers; a dead one leaves the others their time."""
+    server = wire(OK)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        dead = gone.getsockname()
+    full = socket.socket()  # a queue of one that is full: a connection to it hangs
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    waiting = [socket.socket() for _ in range(3)]
+    for one in waiting:
+        one.setblocking(False)
+        one.connect_ex(full.getsockname())
+    addresses = [
+        (socket.AF_INET, socket.SOCK_STREAM, 0, "", at) for at in (dead, full.getsockname(), ("127.0.0.1", server.port))
+    ]
+    line = Wire(Place("several.test", 80, None), lambda *_, **__: addresses)
+    request = b"GET /v2.0/events?type=a HTTP/1.1\r\nhost: several.test\r\n\r\n"
+    got = drive(line, line.call(request, time.monotonic() + 2))
+    line.close()
+    for one in (full, *waiting):
+        one.close()
+    assert (got.status, len(server.requests)) == (200, 1)
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
@@ -582,8 +692,6 @@ def test_our_own_calls_leave_no_trace(wire, make_outbox, spans, caplog):
 
 def test_other_calls_keep_theirs(wire, make_outbox, spans, caplog):
     """The application's own httpx calls have their spans and lines as before."""
-    import httpx
-
     caplog.set_level(logging.DEBUG)
     server = wire(OK)
     outbox = make_outbox(server.url)

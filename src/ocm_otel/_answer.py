@@ -1,0 +1,215 @@
+"""One answer of HTTP/1.1, read as it comes in: bytes become a status, what matters of the head, and a bounded body.
+
+The rules are RFC 9112's, sections 4 to 7, as far as a caller needs them who sends one GET at a time and reads three
+things of the answer. Whatever is unusual costs the connection, never the answer: once the status has been said it
+counts, whatever becomes of the body.
+
+Pure: bytes come in, no socket, no clock.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+#: How much of a body is read: an answer of the API has some hundred bytes.
+MOST_BODY = 64 * 1024
+#: How much of heads is read, those of 1xx answers included, and of the lines between chunks.
+MOST_HEAD = 64 * 1024
+
+_STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?:[ \t]|\r?$)")
+_CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
+_EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
+
+
+class NotHTTP(Exception):
+    """What came is no answer in HTTP/1.1."""
+
+
+class Answer:
+    """Takes in the bytes of one answer.
+
+    Attributes:
+        status: the HTTP status, 0 as long as it has not been said.
+        retry_after: the header of that name, as it came.
+        encoding: the header ``content-encoding``, empty without one.
+        body: what came of the body, up to `MOST_BODY`.
+        complete: True once nothing more is wanted of the connection.
+        reusable: True if the connection may be used for another call: the answer ended where it said.
+    """
+
+    __slots__ = (
+        "_between", "_chunked", "_heads", "_left", "_rest", "body", "complete", "encoding", "retry_after", "reusable",
+        "status",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.retry_after: str | None = None
+        self.encoding = ""
+        self.body = b""
+        self.complete = False
+        self.reusable = False
+        self._rest = b""
+        self._heads = 0
+        self._left: int | None = None  # bytes of the body (or of its chunk) still to come; None: until the end
+        self._chunked = False
+        self._between = False  # the end of a chunk is to come
+
+    def feed(self, data: bytes) -> bool:
+        """Take in what came; returns whether the answer is complete.
+
+        Raises:
+            NotHTTP: what came cannot be the beginning of an answer.
+        """
+        self._rest = data if not self._rest else self._rest + data
+        while not self.status:
+            if not self._take_head():
+                return False
+        if not self.complete:
+            if self._chunked:
+                self._take_chunks()
+            else:
+                self._take_body()
+        return self.complete
+
+    def end(self) -> None:
+        """Note that the connection ended.
+
+        Raises:
+            NotHTTP: before a status had been said, and what came is none.
+        """
+        if not self.status:
+            if self._rest:
+                msg = "the connection ended within the head of the answer"
+                raise NotHTTP(msg)
+            return
+        self.complete, self.reusable = True, False
+
+    # --- the head -----------------------------------------------------------------------------------------
+
+    def _take_head(self) -> bool:
+        """Take in one head, a 1xx's or the answer's own; returns False if more must come first."""
+        rest = self._rest
+        end = rest.find(b"\r\n\r\n")
+        after = end + 4
+        if end < 0:
+            found = _EMPTY_LINE.search(rest)
+            if found is None:
+                if not b"HTTP/1.".startswith(rest[:7]) or self._heads + len(rest) > MOST_HEAD:
+                    raise NotHTTP
+                return False
+            end, after = found.span()
+        self._heads += after
+        lines = rest[:end].split(b"\n")
+        said = _STATUS.match(lines[0])
+        if said is None or self._heads > MOST_HEAD:
+            raise NotHTTP
+        self._rest = rest[after:]
+        status = int(said[2])
+        if not 100 <= status < 200 or status == 101:
+            self._take_headers(status, lines, keeps=said[1] != b"0")
+        return True
+
+    def _take_headers(self, status: int, lines: list[bytes], *, keeps: bool) -> None:
+        """Take what matters of the answer's head: how long its body is, and what the verdict needs."""
+        length: bytes | None = None
+        connection = coding = b""
+        for line in lines[1:]:
+            name, _, value = line.partition(b":")
+            name = name.lower()
+            if name == b"content-length":
+                value = value.strip()
+                # Two that differ are no length at all (RFC 9112, section 6.3).
+                length = value if length is None or length == value else b"?"
+            elif name == b"transfer-encoding":
+                coding += value.strip().lower()
+            elif name == b"connection":
+                connection += value.lower()
+            elif name == b"retry-after" and self.retry_after is None:
+                self.retry_after = value.strip().decode("latin-1")
+            elif name == b"content-encoding":
+                self.encoding = value.strip().decode("latin-1").lower()
+        self.status = status
+        self.reusable = keeps and b"close" not in connection
+        if status in (101, 204, 304):
+            self._finish(bodiless=status != 101)
+        elif coding:
+            self._chunked = coding == b"chunked"
+            self._left = 0 if self._chunked else None
+            self.reusable = self.reusable and self._chunked and length is None
+        elif length is not None and length.isdigit() and len(length) < 16:
+            self._left = int(length)
+        else:
+            self.reusable = False
+
+    # --- the body -----------------------------------------------------------------------------------------
+
+    def _take_body(self) -> None:
+        """Take in a body of known length, or one that lasts as long as the connection."""
+        rest = self._rest
+        if self._left is None:
+            self._keep(rest)
+            self._rest = b""
+            return
+        part = rest[: self._left]
+        self._rest = rest[self._left :]
+        self._left -= len(part)
+        self._keep(part)
+        if not self._left:
+            self._finish()
+
+    def _take_chunks(self) -> None:
+        """Take in the chunks that are there; a chunk that is none ends the body."""
+        while not self.complete:
+            if self._left:
+                part = self._rest[: self._left]
+                if not part:
+                    return
+                self._rest = self._rest[len(part) :]
+                self._left -= len(part)
+                self._keep(part)
+                continue
+            line, found, rest = self._rest.partition(b"\n")
+            if not found:
+                if len(line) > MOST_HEAD:
+                    self._break()
+                return
+            self._heads += len(line) + 1
+            self._take_line(line.rstrip(b"\r"), rest)
+
+    def _take_line(self, line: bytes, rest: bytes) -> None:
+        """Take in a line between the chunks: the end of one, or the size of the next."""
+        size = None if self._between else _CHUNK.fullmatch(line)
+        if self._heads > MOST_HEAD or (line if self._between else size is None):
+            self._break()
+        elif size is None or int(size[1], 16):
+            self._rest, self._left, self._between = rest, int(size[1], 16) if size else 0, size is not None
+        else:
+            # What follows is a trailer or an empty line: it is not waited for, and not read if it is longer.
+            self._rest = b"" if rest in (b"\r\n", b"\n") else b"?"
+            self._finish()
+
+    def _keep(self, part: bytes) -> None:
+        """Keep a part of the body, up to the bound; past it the rest is not worth its reading."""
+        self.body = part if not self.body else self.body + part
+        if len(self.body) >= MOST_BODY:
+            self.body = self.body[:MOST_BODY]
+            self._break()
+
+    def _finish(self, *, bodiless: bool = True) -> None:
+        """The answer ended where it said; what came after it, nobody asked for."""
+        self.complete = True
+        self.reusable = self.reusable and bodiless and not self._rest
+
+    def _break(self) -> None:
+        """No more of this body, and no more of this connection."""
+        self.complete, self.reusable = True, False
+
+
+def unpacked(body: bytes) -> bytes:
+    """Return what a gzip or deflate body says, up to a bound; any other body as it is."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MOST_BODY)
+    except zlib.error:
+        return body

@@ -1,0 +1,235 @@
+"""A connection to the events API: one socket, one call at a time, and the truth about what left.
+
+A call is a generator: it yields what it waits for and until when, and ends with what came of it. So it says in
+one piece what happens one after the other, and whoever drives it decides how to wait: `drive` for one connection,
+in the thread that calls. The room knows sockets and TLS and nothing of events; it follows no redirect, keeps no
+cookie, logs nothing, and goes through no proxy.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+from ocm_otel._answer import Answer, NotHTTP
+from ocm_otel._verdict import Failure
+
+#: What a call waits for.
+READ, WRITE = select.POLLIN, select.POLLOUT
+#: Seconds that a connection is kept without a call; shorter than the 60 s of usual load balancers.
+KEPT = 50.0
+_SPACE = 65536
+
+#: Yields what it waits for and until when (`time.monotonic`), is sent whether that came, returns the outcome.
+Calling = Generator[tuple[int, float], bool, "Answer | Failure"]
+_Waiting = Generator[tuple[int, float], bool, None]
+
+
+class Place(NamedTuple):
+    """Where the calls go.
+
+    Attributes:
+        host: a name, or an address without brackets.
+        port: of the server.
+        trust: how the server is recognised; None for plain HTTP.
+    """
+
+    host: str
+    port: int
+    trust: ssl.SSLContext | None
+
+
+class _Failed(Exception):
+    """The call ended without an answer."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+
+
+class Wire:
+    """A connection that opens itself, is kept between calls, and is opened anew when it must be.
+
+    Args:
+        place: where it leads.
+        resolve: returns a host's addresses, as `socket.getaddrinfo` does.
+    """
+
+    def __init__(self, place: Place, resolve: Callable[..., list[Any]] = socket.getaddrinfo) -> None:
+        self._place = place
+        self._resolve = resolve
+        self._socket: socket.socket | None = None
+        self._kept_until = 0.0
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for whoever waits for it."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def call(self, request: bytes, end: float) -> Calling:
+        """Make one call: send `request`, and return the answer, or why there is none; never raises.
+
+        Args:
+            request: a whole head of a request, without a body.
+            end: when to give up, by `time.monotonic`; an answer whose status was said by then counts.
+        """
+        answer = Answer()
+        try:
+            if self._socket is None or time.monotonic() > self._kept_until or self._was_closed():
+                self.close()
+                yield from self._open(end)
+            yield from self._write(request, end)
+            yield from self._read(answer, end)
+        except _Failed as failed:
+            self.close()
+            return answer if answer.status else failed.failure
+        if answer.reusable:
+            self._kept_until = time.monotonic() + KEPT
+        else:
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        """Close the connection; a later call opens a new one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    # --- opening ------------------------------------------------------------------------------------------
+
+    def _open(self, end: float) -> _Waiting:
+        """Connect to the first address that answers, and shake hands if the place wants TLS."""
+        try:
+            found = self._resolve(self._place.host, self._place.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise _Failed(Failure.NO_CONNECTION) from None
+        failure = Failure.NO_CONNECTION
+        for at, (family, kind, protocol, _, address) in enumerate(found):
+            now = time.monotonic()
+            try:
+                # An address that does not answer leaves the others their share of the time.
+                yield from self._connect(family, kind, protocol, address, now + (end - now) / (len(found) - at))
+                return
+            except _Failed as failed:
+                failure = failed.failure
+                self.close()
+                if failure is Failure.UNTRUSTED:
+                    break
+        raise _Failed(failure)
+
+    def _connect(self, family: int, kind: int, protocol: int, address: Any, end: float) -> _Waiting:
+        """Connect to one address."""
+        try:
+            self._socket = socket.socket(family, kind, protocol)
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                self._socket.connect(address)
+            except BlockingIOError:
+                if not (yield WRITE, end):
+                    raise _Failed(Failure.NO_CONNECTION) from None
+                if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise _Failed(Failure.NO_CONNECTION) from None
+        except OSError:
+            raise _Failed(Failure.NO_CONNECTION) from None
+        if self._place.trust is not None:
+            yield from self._shake_hands(self._place.trust, end)
+
+    def _shake_hands(self, trust: ssl.SSLContext, end: float) -> _Waiting:
+        """Put TLS over the connection."""
+        try:
+            plain = self._opened()
+            secure = trust.wrap_socket(plain, server_hostname=self._place.host, do_handshake_on_connect=False)
+            self._socket = secure
+            while True:
+                try:
+                    secure.do_handshake()
+                    return
+                except ssl.SSLWantReadError:
+                    ready = yield READ, end
+                except ssl.SSLWantWriteError:
+                    ready = yield WRITE, end
+                if not ready:
+                    raise _Failed(Failure.NO_CONNECTION)
+        except ssl.SSLCertVerificationError:
+            raise _Failed(Failure.UNTRUSTED) from None
+        except (ssl.SSLError, ValueError):
+            raise _Failed(Failure.NO_TLS) from None
+        except OSError:
+            raise _Failed(Failure.NO_CONNECTION) from None
+
+    def _opened(self) -> socket.socket:
+        """Return the socket of the open connection."""
+        if self._socket is None:
+            raise _Failed(Failure.BROKEN)
+        return self._socket
+
+    # --- calling ------------------------------------------------------------------------------------------
+
+    def _was_closed(self) -> bool:
+        """Return True if the server closed the kept connection, or said something that nobody asked for."""
+        try:
+            self._opened().recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False  # silent, as it should be; news of the TLS session are taken in by this
+        except (OSError, ValueError):
+            return True
+        return True
+
+    def _write(self, request: bytes, end: float) -> _Waiting:
+        """Send the request; if it fails, the server has no whole request, so it cannot have counted."""
+        sock = self._opened()
+        rest = memoryview(request)
+        while rest:
+            try:
+                rest = rest[sock.send(rest) :]
+                continue
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                ready = yield WRITE, end
+            except ssl.SSLWantReadError:
+                ready = yield READ, end
+            except (OSError, ValueError):
+                ready = False
+            if not ready:
+                raise _Failed(Failure.CUT_OFF)
+
+    def _read(self, answer: Answer, end: float) -> _Waiting:
+        """Take in the answer, as much of it as comes in time."""
+        sock = self._opened()
+        while True:
+            try:
+                data = sock.recv(_SPACE)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                ready = yield READ, end
+            except ssl.SSLWantWriteError:
+                ready = yield WRITE, end
+            except (OSError, ValueError):
+                raise _Failed(Failure.NO_ANSWER) from None
+            else:
+                try:
+                    if not data:
+                        answer.end()
+                    if answer.feed(data) if data else answer.status:
+                        return
+                except NotHTTP:
+                    raise _Failed(Failure.NOT_HTTP) from None
+                if not data:
+                    raise _Failed(Failure.NO_ANSWER)
+                ready = time.monotonic() < end
+            if not ready:
+                raise _Failed(Failure.SILENCE)
+
+
+def drive(wire: Wire, calling: Calling) -> Answer | Failure:
+    """Carry a call to its end in this thread."""
+    try:
+        wanted, until = next(calling)
+        while True:
+            waiting = select.poll()
+            waiting.register(wire.fileno(), wanted)
+            ready = waiting.poll(max(0.0, until - time.monotonic()) * 1000)
+            wanted, until = calling.send(bool(ready))
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]
