@@ -256,6 +256,7 @@ from ocm_otel._outbox import Outbox
 from ocm_otel._settings import Settings
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and what nohup starts, that one
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + chr(10)).encode())
