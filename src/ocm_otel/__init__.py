@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ocm_otel._values import SettingsError
     from ocm_otel.logging import OCMHandler
     from ocm_otel.logs import OCMLogExporter, OCMLogRecordProcessor
+    from ocm_otel.sampling import OCMSampler
     from ocm_otel.spans import OCMSpanExporter, OCMSpanProcessor
     from ocm_otel.structlog import OCMProcessor
 
@@ -30,6 +31,7 @@ _HOMES = {
     "OCMLogExporter": "logs",
     "OCMLogRecordProcessor": "logs",
     "OCMProcessor": "structlog",
+    "OCMSampler": "sampling",
     "OCMSpanExporter": "spans",
     "OCMSpanProcessor": "spans",
     "Outbox": "_outbox",
@@ -46,6 +48,7 @@ __all__ = [
     "OCMLogExporter",
     "OCMLogRecordProcessor",
     "OCMProcessor",
+    "OCMSampler",
     "OCMSpanExporter",
     "OCMSpanProcessor",
     "Outbox",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ocm_otel._event import InvalidEvent
 
-#: Counts what failed in a door whose outbox could not even count.
+#: Counts what failed in a door whose outbox could not even count, and in the sampler, which has none.
 last_resort = Books()
 
 _SHOWN_TYPE = 60

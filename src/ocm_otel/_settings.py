@@ -54,6 +54,7 @@ class Settings:
     shutdown_timeout: int = 1_000
     on_ambiguous: str = "retry"
     on_span_error: str = "send"
+    sampler_mode: str = "all"
 
     def __post_init__(self) -> None:
         for setting in TABLE:
@@ -206,3 +207,9 @@ def metrics_wanted(environ: Mapping[str, str] | None = None) -> bool:
     """Return True if OpenTelemetry is to show its own metrics; ours are then shown, too."""
     environ = os.environ if environ is None else environ
     return environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true"
+
+
+def config_file(environ: Mapping[str, str] | None = None) -> str:
+    """Return the path of the YAML file that configures OpenTelemetry, an empty text if there is none."""
+    environ = os.environ if environ is None else environ
+    return environ.get("OTEL_CONFIG_FILE", "").strip()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = "OTEL_EXPORTER_OCM_"
 DEFAULT_ENDPOINT = "https://api.ofcourse.me/v2.0/events"
+SAMPLER_MODES = ("all", "entry", "tagged", "off")
 _LONGEST_MS = 24 * 60 * 60 * 1000
 
 
@@ -200,5 +201,14 @@ TABLE: tuple[Setting, ...] = (
         "",
         "Whether a tagged span that ended with an error status is an event: `send` or `skip`.",
         read_one_of("send", "skip"),
+    ),
+    Setting(
+        "sampler_mode",
+        "all",
+        "",
+        "Which of the spans that your sampler drops are recorded all the same, so that their tags are seen: "
+        "`all`; `entry`, those that begin a trace or come in from outside, and those that are tagged when they "
+        "start; `tagged`, only the latter; `off`, none.",
+        read_one_of(*SAMPLER_MODES),
     ),
 )
