@@ -153,6 +153,8 @@ def tests(session: nox.Session, otel: str) -> None:
     wanted = [*groups("test"), "-e", ".[all]"]
     if otel == "oldest":
         wanted += constrained(session, floors())
+    else:
+        wanted += groups("yaml")
     session.install(*wanted)
     is_otel(session, "1.39" if otel == "oldest" else otel)
     session.run("pytest", "-n", "3", *(session.posargs or WHERE[otel]))

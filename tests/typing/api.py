@@ -9,6 +9,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 
 import ocm_otel
 from ocm_otel import (
@@ -17,6 +18,7 @@ from ocm_otel import (
     OCMHandler,
     OCMLogExporter,
     OCMLogRecordProcessor,
+    OCMSampler,
     OCMSpanExporter,
     OCMSpanProcessor,
     Outbox,
@@ -49,6 +51,11 @@ tracing.add_span_processor(OCMSpanProcessor(outbox=outbox))
 tracing.add_span_processor(BatchSpanProcessor(OCMSpanExporter()))
 tracing.add_span_processor(BatchSpanProcessor(OCMSpanExporter(outbox=outbox)))
 OCMSpanProcessor(outbox)  # type: ignore[call-arg]
+
+# The sampler around one's own.
+tracing = TracerProvider(sampler=OCMSampler(ParentBasedTraceIdRatio(0.01)))
+tracing = TracerProvider(sampler=OCMSampler(ParentBasedTraceIdRatio(0.01), mode="entry"))
+OCMSampler(ParentBasedTraceIdRatio(0.01), "entry")  # type: ignore[call-arg]
 
 with tracing.get_tracer("app").start_as_current_span("save") as span:
     span.set_attributes(tags("course-save", course_id=7, user_id="ann", entity_id="school-1"))
