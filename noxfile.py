@@ -154,7 +154,7 @@ def tests(session: nox.Session, otel: str) -> None:
     if otel == "oldest":
         wanted += constrained(session, floors())
     else:
-        wanted += groups("yaml")
+        wanted += groups("yaml", "newest")
     session.install(*wanted)
     is_otel(session, "1.39" if otel == "oldest" else otel)
     session.run("pytest", "-n", "3", *(session.posargs or WHERE[otel]))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocm_otel._table import TABLE, Setting
+from ocm_otel._setting import Setting
+from ocm_otel._table import TABLE
 from ocm_otel._verdict import Failure, Verdict, judge, judge_failure
 
 FOLDER = Path(__file__).parent
@@ -46,6 +47,8 @@ def _section(setting: Setting) -> str:
 def _default(setting: Setting) -> str:
     if setting.default in (None, (), ""):
         return "unset" + (f" (in {setting.unit})" if setting.unit else "")
+    if isinstance(setting.default, bool):
+        return f"`{str(setting.default).lower()}`"
     return f"`{setting.default}`" + (f" {setting.unit}" if setting.unit else "")
 
 

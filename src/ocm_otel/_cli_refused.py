@@ -22,7 +22,7 @@ import click
 from ocm_otel._account import UnusableSpool
 from ocm_otel._census import Standing
 from ocm_otel._refused import AMBIGUOUS, DOUBTFUL, IN_DOUBT, RefusedFile, identity, is_of, may_name
-from ocm_otel._table import PREFIX
+from ocm_otel._setting import PREFIX
 from ocm_otel._terminal import plain, short, strict_settings, write_json, write_table, wrong_use
 from ocm_otel._values import SettingsError
 

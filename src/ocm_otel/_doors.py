@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ocm_otel import _tags
 from ocm_otel._books import Books
+from ocm_otel._identity import NOTHING_BESIDE, Beside, completed
 
 # Imported here and not at the first event: the import registers what is to happen at exit, and must
 # come before the providers register theirs.
@@ -28,18 +29,21 @@ last_resort = Books()
 _SHOWN_TYPE = 60
 
 
-def admit(outbox: Outbox, tags: Mapping[str, object], event_id: str | None = None) -> bool:
+def admit(
+    outbox: Outbox, tags: Mapping[str, object], event_id: str | None = None, beside: Beside = NOTHING_BESIDE
+) -> bool:
     """Put the event that `tags` describe into `outbox`; what is wrong with them is booked and told once.
 
     Args:
         outbox: where the event goes.
         tags: the attributes of the record under their flat names.
         event_id: the identity of the record, if it has one.
+        beside: where else it may say whom the event concerns.
 
     Returns:
         True when the outbox took the event.
     """
-    event, faults = _tags.read(tags, event_id=event_id)
+    event, faults = _tags.read(completed(tags, outbox.settings, beside), event_id=event_id)
     for fault in faults:
         _tell(outbox.books, fault, usable=event is not None)
     if event is None:
@@ -110,9 +114,14 @@ class Door:
             )
         return self._outbox
 
-    def admit(self, tags: Mapping[str, object], event_id: str | None = None) -> bool:
+    def admit(self, tags: Mapping[str, object], event_id: str | None = None, beside: Beside = NOTHING_BESIDE) -> bool:
         """Put the event that `tags` describe into the outbox; see `admit`."""
-        return admit(self.outbox(), tags, event_id)
+        return admit(self.outbox(), tags, event_id, beside)
+
+    @property
+    def stamps(self) -> bool:
+        """Whether the door is to give a line an id that the doors behind it can see."""
+        return self.outbox().settings.stamp_event_id
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the outbox is empty, and leave it open, for others may use it.

@@ -6,6 +6,7 @@ where they come from (`_tags`), nor what becomes of them (`_journal`, `_client`)
 
 from __future__ import annotations
 
+import hmac
 import math
 import operator
 import re
@@ -185,6 +186,15 @@ class Event:
     def lacks_course(self) -> bool:
         """True for a course event without a course id: the API takes it, a report cannot place it."""
         return self.course_id is None and self.type.startswith("course-")
+
+    def veiled(self, key: str) -> Event:
+        """Return the event with an HMAC-SHA256 of the user id, in hexadecimal, in its place; itself if it has none."""
+        if self.user_id is None:
+            return self
+        veil = hmac.digest(key.encode("utf-8", "surrogatepass"), self.user_id.encode(), "sha256").hex()
+        return Event(
+            self.type, course_id=self.course_id, user_id=veil, entity_id=self.entity_id, event_id=self.event_id
+        )
 
     def query(self) -> str:
         """Return the query of the API call, percent-encoded: ``type=course-save&course_id=7``."""

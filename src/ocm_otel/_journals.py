@@ -1,4 +1,4 @@
-"""Which journal the settings ask for, and what to do where that cannot be had."""
+"""Which key and which journal the settings ask for, and what to do where they cannot be had."""
 
 from __future__ import annotations
 
@@ -10,18 +10,40 @@ from ocm_otel._spool import Spool
 from ocm_otel._values import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from ocm_otel._books import Books
     from ocm_otel._journal import Journal
     from ocm_otel._settings import Settings
 
 
-def open_journal(settings: Settings, key: str, books: Books) -> Journal:
+def usable_key(settings: Settings, books: Books, said: Sequence[str]) -> str:
+    """Return the key of the account, an empty text if there is none; what is wrong with it is told, but not twice.
+
+    Args:
+        settings: where the key is, and where it goes.
+        books: where it is told.
+        said: what was told of the settings already.
+    """
+    if settings.in_the_clear:
+        text = "the endpoint is a plain http:// address of another machine: key and ids travel unencrypted"
+        books.report("in-the-clear", text)
+    try:
+        return settings.key()
+    except SettingsError as error:
+        if not any("api_key" in text.partition(":")[0].lower() for text in said):
+            books.report("no-key", "%s. Until then no event is accepted.", error)
+        return ""
+
+
+def open_journal(settings: Settings, key: str, books: Books, learn: Callable[[Iterable[str]], object]) -> Journal:
     """Return the journal on disk, or the one in memory if that is asked for or the disk cannot be used.
 
     Args:
         settings: durability, directory and bounds.
         key: the key of the account; without one nothing is accepted, and nothing is kept on disk.
         books: where it is told that there is no spool on disk.
+        learn: told the ids of the events that dead processes left behind.
     """
     if not key or settings.durability == "memory":
         return MemoryJournal(settings.max_queue_size)
@@ -36,4 +58,5 @@ def open_journal(settings: Settings, key: str, books: Books) -> Journal:
             error,
         )
         return MemoryJournal(settings.max_queue_size)
-    return Spool(account, books, most_bytes=settings.spool_max_bytes, sync=settings.durability == "fsync")
+    sync = settings.durability == "fsync"
+    return Spool(account, books, most_bytes=settings.spool_max_bytes, sync=sync, learn=learn)

@@ -84,7 +84,7 @@ class Lanes:
         closed = self._closed
         if closed:
             return closed
-        record = encode(event.query(), at)
+        record = encode(event.query(), at, event.event_id)
         try:
             lane = self._free.pop() if self._free else None
         except IndexError:  # somebody else took the last one in between

@@ -17,14 +17,12 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ocm_otel._record import HEADER, SETTLED, Record, count_owed, find
+from ocm_otel._record import HEADER, SETTLED, Record, count_owed, find, owed_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: A ledger of ours has at most 8 MiB.
-LARGEST_FILE = 64 * 1024 * 1024
-
+LARGEST_FILE = 64 * 1024 * 1024  # a ledger of ours has at most 8 MiB
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -88,6 +86,14 @@ class Ledger:
             raise ForeignLedger(self.path.name)
         self.retired = True
         self._shown = count_owed(data, self.size)  # nothing behind the last one is read, so nothing that comes later
+
+    def ids(self) -> list[str]:
+        """Return the ids of the events that it owes, and stay mapped or not; none if it cannot be read for now."""
+        data, found = self._map, list[str]()
+        with suppress(OSError):
+            found += owed_ids(self._mapped(self.size))
+            self._map = data
+        return found
 
     @property
     def written(self) -> int:

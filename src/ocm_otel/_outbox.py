@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from ocm_otel._books import Books
 from ocm_otel._courier import Courier
-from ocm_otel._journals import open_journal
+from ocm_otel._journals import open_journal, usable_key
 from ocm_otel._meters import observe
 from ocm_otel._pace import Pace
 from ocm_otel._process import importing, on_sigterm, register
+from ocm_otel._recent import Recent
 from ocm_otel._settings import Settings, metrics_wanted
-from ocm_otel._values import SettingsError
 from ocm_otel._worker import Worker
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ocm_otel._event import Event
     from ocm_otel._httpx import Transport
     from ocm_otel._journal import Journal, Refused
-
 
 #: The part of the shutdown timeout that is waited; the rest is for putting things away.
 _PATIENCE = 0.9
@@ -71,6 +70,7 @@ class Outbox:
         self._transport = transport
         self._pace = pace or (lambda: Pace(self.settings.max_concurrency, self.settings.max_rate))
         self._closed = ""
+        self._recent = Recent()
         self._meter_provider = meter_provider
         self._set_up(said)
         register(self)
@@ -82,15 +82,8 @@ class Outbox:
         for text in said:
             self.books.report(text, "%s", text)
         self._spent = 0.0
-        try:
-            self._key = self.settings.key()
-        except SettingsError as error:
-            self._key, self._closed = "", "no-key"
-            if not any("api_key" in text.partition(":")[0].lower() for text in said):  # else it is told already
-                self.books.report("no-key", "%s. Until then no event is accepted.", error)
-        if self.settings.in_the_clear:
-            text = "the endpoint is a plain http:// address of another machine: key and ids travel unencrypted"
-            self.books.report("in-the-clear", text)
+        self._key = usable_key(self.settings, self.books, said)
+        self._closed = self._closed or ("" if self._key else "no-key")
         if self._meter_provider is not None or metrics_wanted():
             observe(self, self._meter_provider)
         self._open()
@@ -99,7 +92,7 @@ class Outbox:
 
     def _open(self) -> None:
         """Open the journal, and make what works on it; nothing runs yet."""
-        self._journal = self._given or open_journal(self.settings, self._key, self.books)
+        self._journal = self._given or open_journal(self.settings, self._key, self.books, self._recent.learn)
         discard, max_age = self.settings.on_ambiguous == "discard", (self.settings.max_age or 0) / 1000
         self._courier = Courier(self._journal, self._pace(), self.books, discard=discard, max_age=max_age)
         self._worker = Worker(
@@ -124,18 +117,28 @@ class Outbox:
         """Accept `event` for delivery; never waits for the network, never raises.
 
         Returns:
-            False if the event is not accepted: the queue is full, there is no key, or the outbox is closed.
-            It is then counted in the books as turned away, with the reason.
+            True as well if an event with its `event_id` was accepted lately: that one is delivered, and a note
+            in the books counts this one. False if the event is not accepted: the queue is full, there is no key,
+            or the outbox is closed. It is then counted in the books as turned away, with the reason.
         """
-        if self._closed:
-            self.books.add("turned_away", self._closed)
-            return False
+        event_id = own if isinstance(own := getattr(event, "event_id", None), str) else None
+        reason = "failed"
+        if event_id is not None and not self._recent.claim(event_id):
+            self.books.add("duplicate", "event_id")
+            return True
         try:
-            reason = self._journal.append(event, time.time(), self._accepted)
+            event = event.veiled(veil) if (veil := self.settings.user_id_hash_key) else event
+            reason = self._closed or self._journal.append(event, time.time(), self._accepted)
         except Exception as error:  # noqa: BLE001 - the border to the application: what is no event, say
             reason = f"failed-{type(error).__name__}"
+        finally:
+            if event_id is not None:
+                self._recent.forget(event_id) if reason else self._recent.keep(event_id)
         if reason:
-            self.books.turn_away(reason, self._journal.waiting())
+            if self._closed:
+                self.books.add("turned_away", reason)
+            else:
+                self.books.turn_away(reason, self._journal.waiting())
             return False
         if self.books.turning_away:
             self.books.has_room()
@@ -146,9 +149,8 @@ class Outbox:
         """Wait until all that was accepted before is settled.
 
         Args:
-            timeout: seconds to wait at most. Left out: the shutdown timeout of the settings, of which time
-                that was waited in vain is spent only once, until a flush succeeds; so a process that ends
-                in several steps is held up by one timeout, not by one a step.
+            timeout: seconds to wait at most. Left out: the shutdown timeout of the settings, spent in vain only
+                once until a flush succeeds; so a process that ends in several steps waits for one timeout.
 
         Returns:
             True if all is settled, False if the time was up first.
@@ -212,7 +214,7 @@ class Outbox:
         return self._courier.oldest()
 
     def refused(self) -> Sequence[Refused]:
-        """Return the events that the API would not have, the oldest first; on disk, those of all processes."""
+        """Return the events that the API would not have, the oldest first; on disk, of all processes."""
         return self._journal.refused()
 
     def __enter__(self) -> Outbox:

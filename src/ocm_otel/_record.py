@@ -1,29 +1,34 @@
 """One record of a ledger: how an event stands on the disk, and how it is read back.
 
-    + 9f3c2a1b 47 1795459368.916 type=course-save&course_id=7
+    + 9f3c2a1b 47 1795459368.916 type=course-save&course_id=7 order-17
 
-That is its mark, the CRC-32 and the length of what follows, the time of acceptance, and the query of the
-call. Only the mark ever changes, which is one byte and cannot be torn. This room knows bytes, not files.
+That is its mark, the CRC-32 and the length of what follows, the time of acceptance, the query of the
+call, and the event's id if it has one. Only the mark ever changes, which is one byte and cannot be torn.
+This room knows bytes, not files.
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote
 from zlib import crc32
 
 if TYPE_CHECKING:
     import mmap
+    from collections.abc import Iterator
 
 HEADER = b"ocm-otel ledger 1\n"
 #: The marks: owed; sent and not answered yet; settled.
 OWED, SENT, SETTLED = b"+>-"
-#: A record is shorter: an event's query has at most 8,100 bytes.
-LONGEST_RECORD = 9_000
+#: A record is shorter: an event's query has at most 8,100 bytes, its id 2,000.
+LONGEST_RECORD = 11_000
 
+_PLAIN = re.compile(r"[\w.:/@-]+", re.ASCII)
 _MARKS = frozenset((OWED, SENT, SETTLED))
 _NOT_ZERO = re.compile(rb"[^\x00]")
 _END = re.compile(rb"[\n\x00]")
+_ID = re.compile(rb"[\n\x00][+>] \w+ \d+ [\d.]+ [^ \n\x00]+ ([^ \n\x00]+)(?=\n)")
 _OWED_ONE = re.compile(rb"[\n\x00][+>] ")
 
 
@@ -45,9 +50,11 @@ class Record(NamedTuple):
     query: str
 
 
-def encode(query: str, at: float) -> bytes:
+def encode(query: str, at: float, event_id: str | None = None) -> bytes:
     """Return the record of an event that is owed."""
     payload = b"%.3f %b" % (at, query.encode("ascii"))
+    if event_id is not None:
+        payload += b" " + (event_id if _PLAIN.fullmatch(event_id) else quote(event_id, safe="")).encode("ascii")
     return b"+ %08x %d %b\n" % (crc32(payload), len(payload), payload)
 
 
@@ -64,7 +71,7 @@ def parse(line: bytes, start: int, stop: int) -> Record | None:
         return torn
     try:
         mark, checksum, length, payload = line.split(b" ", 3)
-        at, query = payload.split(b" ", 1)
+        at, query, *_ = payload.split(b" ", 2)
         right = len(mark) == 1 and len(payload) == int(length) and crc32(payload) == int(checksum, 16)
         if right and mark[0] in _MARKS:
             return Record(start, stop, mark[0], float(at), query.decode("ascii"))
@@ -96,3 +103,9 @@ def count_owed(data: bytes | mmap.mmap, size: int) -> tuple[int, int]:
         return len(HEADER), 0
     last = _END.search(data, ends[-1])
     return last.end() if last else size, len(ends)
+
+
+def owed_ids(data: bytes | mmap.mmap) -> Iterator[str]:
+    """Yield the ids of the events that are owed."""
+    for found in _ID.finditer(data, len(HEADER) - 1):
+        yield unquote(found[1].decode("ascii", "replace"))

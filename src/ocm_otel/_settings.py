@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ocm_otel._table import DEFAULT_ENDPOINT, PREFIX, TABLE, Setting
+from ocm_otel._setting import PREFIX, Setting
+from ocm_otel._table import DEFAULT_ENDPOINT, TABLE
 from ocm_otel._values import SettingsError, read_headers, read_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 LOOPBACK = re.compile(r"localhost|::1|127(?:\.[0-9]{1,3}){3}")
@@ -55,6 +56,11 @@ class Settings:
     on_ambiguous: str = "retry"
     on_span_error: str = "send"
     sampler_mode: str = "all"
+    user_id_keys: Sequence[str] | str = ()
+    baggage_keys: Mapping[str, str] | Sequence[tuple[str, str]] | Sequence[str] | str = ()
+    entity_id: str | int | None = None
+    user_id_hash_key: str | None = None
+    stamp_event_id: bool = True
 
     def __post_init__(self) -> None:
         for setting in TABLE:

@@ -17,7 +17,7 @@ from ocm_otel._record import OWED, SENT, SETTLED, Record
 from ocm_otel._refused import RefusedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ocm_otel._account import Account
     from ocm_otel._books import Books
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from ocm_otel._ledger import Ledger
     from ocm_otel._ledgerset import LedgerSet
 
-#: Seconds between two looks for dead processes.
-WATCH_EVERY = 2.0
+WATCH_EVERY = 2.0  # seconds between two looks for dead processes
 
 
 class SpoolEntry(Entry):
@@ -49,6 +48,7 @@ class Spool:
         books: where adoptions and failures are counted.
         most_bytes: room that all ledgers of the account may take together.
         sync: return from `append` only when the medium has the event (`fsync` durability).
+        learn: told the ids of the events that are taken over.
         clock: seconds of a clock that never runs backwards; for tests.
     """
 
@@ -61,10 +61,12 @@ class Spool:
         *,
         most_bytes: int,
         sync: bool = False,
+        learn: Callable[[Iterable[str]], object] = set,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._account = account
         self._books = books
+        self._learn = learn
         self._refused = RefusedFile(account.path)
         self._lanes = Lanes(account, books, most_bytes=most_bytes, sync=sync, clock=clock)
         self._backlog: deque[Ledger] = deque()  # full or adopted ones with records to be read
@@ -190,6 +192,7 @@ class Spool:
     def _take_over(self, ledger: Ledger, home: LedgerSet) -> int:
         """Make a dead process's ledger ours; returns how many entries are in it."""
         self._homes[ledger] = home
+        self._learn(ledger.ids())
         self._adopted += ledger.written
         for _ in range(ledger.written):
             self._books.add("adopted")
@@ -229,10 +232,7 @@ class Spool:
             return
         try:
             with suppress(FileNotFoundError):  # deleted: then nobody will send it again
-                if mark == SETTLED:
-                    entry.ledger.end(entry.offset)
-                else:
-                    entry.ledger.strike(entry.offset, mark)
+                entry.ledger.end(entry.offset) if mark == SETTLED else entry.ledger.strike(entry.offset, mark)
         except OSError as error:
             self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)
 

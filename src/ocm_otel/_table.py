@@ -6,54 +6,25 @@ and the docs page is printed from it. The order is that of the page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
+from ocm_otel._setting import Setting
 from ocm_otel._values import (
+    read_baggage_keys,
     read_endpoint,
+    read_entity,
+    read_flag,
     read_headers,
     read_key,
+    read_names,
     read_one_of,
     read_rate,
+    read_secret,
     read_text,
     read_whole,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-PREFIX = "OTEL_EXPORTER_OCM_"
 DEFAULT_ENDPOINT = "https://api.ofcourse.me/v2.0/events"
 SAMPLER_MODES = ("all", "entry", "tagged", "off")
 _LONGEST_MS = 24 * 60 * 60 * 1000
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of the table.
-
-    Attributes:
-        field: the name in `Settings`; the variable is ``OTEL_EXPORTER_OCM_`` and this in capitals.
-        default: the value when nothing is set.
-        unit: what a number counts; empty where there is nothing to count.
-        help: one sentence for a person.
-        read: makes the value out of a text, or raises `SettingsError`.
-        stands_in: OpenTelemetry's own variable that is honoured while ours is unset.
-        secret: True where the value is never shown.
-    """
-
-    field: str
-    default: Any
-    unit: str
-    help: str
-    read: Callable[[object], Any]
-    stands_in: str = ""
-    secret: bool = False
-
-    @property
-    def variable(self) -> str:
-        """The environment variable of this setting."""
-        return PREFIX + self.field.upper()
 
 
 _time = read_whole(0, _LONGEST_MS)
@@ -210,5 +181,46 @@ TABLE: tuple[Setting, ...] = (
         "`all`; `entry`, those that begin a trace or come in from outside, and those that are tagged when they "
         "start; `tagged`, only the latter; `off`, none.",
         read_one_of(*SAMPLER_MODES),
+    ),
+    Setting(
+        "user_id_keys",
+        (),
+        "",
+        "Further attributes that name the user, as a list such as `user.id,enduser.id`; the first one that a record "
+        "bears is used where it has no `ocm.user_id`.",
+        read_names,
+    ),
+    Setting(
+        "baggage_keys",
+        (),
+        "",
+        "Ids that come with the request, in OpenTelemetry's baggage, as a list of `user_id=NAME`, `entity_id=NAME` "
+        "and `course_id=NAME`; or just `ocm.user_id` for an entry of that very name. What a record itself bears wins.",
+        read_baggage_keys,
+    ),
+    Setting(
+        "entity_id",
+        None,
+        "",
+        "The entity of all events of this process that name none; `resource:NAME` takes it from that resource "
+        "attribute. A resource attribute `ocm.entity_id` counts without being named here.",
+        read_entity,
+    ),
+    Setting(
+        "user_id_hash_key",
+        None,
+        "",
+        "If it is set, an HMAC-SHA256 of the user id, made with this key, takes the place of the id: it is all that "
+        "is kept on disk and sent. At least 32 random characters are advised.",
+        read_secret,
+        secret=True,
+    ),
+    Setting(
+        "stamp_event_id",
+        default=True,
+        unit="",
+        help="Whether a tagged structlog or logging line without an `ocm.event_id` is given one, so that every door "
+        "that it passes knows it; with `false` lines stay as they are, and one that passes two doors may be two.",
+        read=read_flag,
     ),
 )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_IDS = ("user_id", "course_id", "entity_id")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
 
 
@@ -130,6 +131,60 @@ def read_headers(value: object) -> tuple[tuple[str, str], ...]:
             raise SettingsError(msg)
         found.append((name, content))
     return tuple(found)
+
+
+def read_flag(value: object) -> bool:
+    """Return True or False, of a boolean or of a word for one."""
+    words = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}
+    found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
+    if found is None:
+        msg = f"{_shown(value)} is neither true nor false"
+        raise SettingsError(msg)
+    return found
+
+
+def read_names(value: object) -> tuple[str, ...]:
+    """Return names from a list with commas, or from a list."""
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        msg = f"{_shown(value)} is no list of names"
+        raise SettingsError(msg)
+    return tuple(name.strip() for name in given if name.strip())
+
+
+def read_baggage_keys(value: object) -> tuple[tuple[str, str], ...]:
+    """Return which baggage entry stands for which id, from ``user_id=NAME,entity_id=NAME``, a list or a mapping.
+
+    An id may be named with ``ocm.`` in front or without; without ``=NAME`` it is an entry of that very name.
+    """
+    if hasattr(value, "items"):
+        pairs = [(str(name), str(entry)) for name, entry in value.items()]
+    elif isinstance(value, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
+        pairs = [(str(name), str(entry)) for name, entry in value]
+    else:
+        pairs = [(name, entry or name) for name, _, entry in (text.partition("=") for text in read_names(value))]
+    found = []
+    for name, entry in pairs:
+        tag = name.strip().removeprefix("ocm.")
+        if tag not in _IDS:
+            msg = f"{_shown(name)} is none of: {', '.join(_IDS)}"
+            raise SettingsError(msg)
+        found.append((f"ocm.{tag}", entry.strip()))
+    return tuple(found)
+
+
+def read_entity(value: object) -> str:
+    """Return an entity's id, or the name of a resource attribute behind ``resource:``."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else read_text(value)
+    if not text.removeprefix("resource:").strip():
+        msg = "an id is needed, or resource: and the name of a resource attribute"
+        raise SettingsError(msg)
+    return text
+
+
+def read_secret(value: object) -> str:
+    """Return a secret, whatever it is: to do without it would send what it is to hide."""
+    return str(value)
 
 
 def _shown(value: object) -> str:

@@ -14,8 +14,9 @@ import click
 
 from ocm_otel._cli_spool import spool
 from ocm_otel._event import Event, InvalidEvent
+from ocm_otel._setting import PREFIX, Setting
 from ocm_otel._settings import Settings, origin
-from ocm_otel._table import PREFIX, TABLE, Setting
+from ocm_otel._table import TABLE
 from ocm_otel._terminal import plain, strict_settings, write_json, wrong_use
 from ocm_otel._values import SettingsError
 from ocm_otel._verdict import Fate, Verdict
@@ -106,6 +107,7 @@ def _call(settings: Settings, key: str, event: Event) -> Verdict:
     """Make the one call."""
     from ocm_otel._client import Client
 
+    event = event.veiled(settings.user_id_hash_key) if settings.user_id_hash_key else event
     connection = Client(settings, key).connect()
     try:
         return connection.send(event.query(), settings.timeout / 1000)

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel._doors import Door
-from ocm_otel._tags import find
+from ocm_otel._identity import Beside
+from ocm_otel._lines import described, note_moment, stamped
+from ocm_otel._tags import EVENT, find
 
 if TYPE_CHECKING:
     from ocm_otel._outbox import Outbox
@@ -22,7 +24,8 @@ class OCMHandler(logging.Handler):
 
     ``log.info("saved", extra={"ocm.event_type": "course-save", "ocm.course_id": 7})``; nested
     (``extra={"ocm": {"event_type": …}}``) and keywords (``extra={"ocm_event_type": …}``) do as well.
-    A line below its logger's level reaches no handler, so it is no event either.
+    A line below its logger's level reaches no handler, so it is no event either. A tagged line without an
+    ``ocm.event_id`` is given one, by which other doors know it, unless the setting ``stamp_event_id`` says no.
 
     Args:
         level: lines below it are not looked at.
@@ -45,15 +48,26 @@ class OCMHandler(logging.Handler):
         return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the event of a line; the line stays as it is and is not formatted."""
+        """Take the event of a line; it is not formatted."""
         try:
-            tags = find(record.__dict__)
+            fields: Any = record.__dict__
+            tags = find(fields)
             if tags is None and isinstance(record.msg, Mapping):
-                tags = find(record.msg)
+                fields = record.msg
+                tags = find(fields)
             if tags is not None:
-                self._door.admit(tags)
+                self._door.admit(tags, None if EVENT in tags else self._line_id(record), Beside(fields))
         except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
             self._door.failed(error)
+
+    def _line_id(self, record: logging.LogRecord) -> str:
+        """Return the id of a line that has none, and write it on the line if that is wanted."""
+        # A mapping that structlog made is that one line's; of any other the application may make many lines.
+        own = isinstance(record.msg, dict) and hasattr(record, "_logger") and hasattr(record, "_name")
+        line: Any = record.msg if own else record.__dict__
+        name = stamped(line, stamp=self._door.stamps) or described(record)
+        note_moment(record, name)
+        return name
 
     def flush(self) -> None:
         """Deliver what waits, as long as ``shutdown_timeout`` allows; the outbox stays open."""

@@ -6,13 +6,16 @@ text for people. Neither door changes a record, nor keeps one. They know nothing
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 
 from ocm_otel._doors import Door
-from ocm_otel._tags import find
+from ocm_otel._identity import Beside, from_baggage
+from ocm_otel._lines import fresh, of_moment, source, stamped, without_cut_id
+from ocm_otel._tags import EVENT, find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     from ocm_otel._outbox import Outbox
+
+
+#: Where an id stands on attributes without being one of them.
+_MARK = "_ocm_event_id"
 
 
 class _LogDoor(Door):
@@ -40,9 +47,33 @@ class _LogDoor(Door):
             fields: Mapping[str, object] = getattr(attributes, "_dict", attributes)
             tags = find(fields)
             if tags is not None:
-                self.admit(tags)
+                tags = without_cut_id(tags, attributes)
+                name = None if EVENT in tags else self._line_id(record, attributes)
+                self.admit(tags, name, Beside(fields, self._baggage(record), _resource(record)))
         except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
             self.failed(error)
+
+    def _line_id(self, record: ReadableLogRecord | ReadWriteLogRecord, attributes: Any) -> str:
+        """Return the id of a record that has none; those who see the same attributes will find it there."""
+        name: str | None = getattr(attributes, _MARK, None)
+        if name is None:
+            line = source()
+            name = stamped(line, stamp=self.stamps) if line is not None else None
+            if name is None and record.instrumentation_scope is not None:
+                name = of_moment(record.log_record.timestamp, record.instrumentation_scope.name)
+            name = name or fresh()
+            with suppress(AttributeError):  # attributes of another make, which cannot be marked
+                setattr(attributes, _MARK, name)
+        return name
+
+    def _baggage(self, record: ReadableLogRecord | ReadWriteLogRecord) -> Mapping[str, object]:
+        """Return the ids that came with the request; an exporter, which runs elsewhere, may not see them."""
+        keys, context = self.outbox().settings.baggage_keys, record.log_record.context
+        return from_baggage(keys, context) if keys and context else {}
+
+
+def _resource(record: ReadableLogRecord | ReadWriteLogRecord) -> Mapping[str, object]:
+    return {} if record.resource is None else record.resource.attributes
 
 
 class OCMLogRecordProcessor(LogRecordProcessor):

@@ -7,6 +7,8 @@ SDK's batch processor lets through. Neither changes a span, nor keeps one. They 
 
 from __future__ import annotations
 
+import weakref
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -14,10 +16,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from ocm_otel._doors import Door
+from ocm_otel._identity import Beside, from_baggage
+from ocm_otel._lines import without_cut_id
 from ocm_otel._tags import TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -25,55 +29,77 @@ if TYPE_CHECKING:
     from ocm_otel._outbox import Outbox
 
 _CHOICES = ("send", "skip")
+_NONE: Mapping[str, object] = MappingProxyType({})
 
 
 class _SpanDoor(Door):
     """What the processor and the exporter do with one ended span."""
 
-    __slots__ = ("_on_error",)
+    __slots__ = ("_on_error", "_started", "baggage_keys")
 
     def __init__(
         self, name: str, outbox: Outbox | None, options: Mapping[str, object], on_error: str | None = None
     ) -> None:
         super().__init__(name, outbox, options)
         self._on_error = on_error
+        #: What to look for in the baggage when a span starts: known once, for it is asked at each span.
+        self.baggage_keys: Iterable[Any] = getattr(getattr(self._outbox, "settings", None), "baggage_keys", ())
+        self._started: dict[int, tuple[dict[str, object], weakref.ref[Span]]] = {}
+
+    def note(self, span: Span, context: Context | None) -> None:
+        """Keep the ids that came with the request until the span ends, or goes without an end; never raises."""
+        try:
+            if found := from_baggage(self.baggage_keys, context):
+                number, started = span.get_span_context().span_id, self._started
+                started[number] = found, weakref.ref(span, lambda _: started.pop(number, None))
+        except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
+            self.failed(error)
 
     def take(self, span: ReadableSpan) -> None:
         """Make events of a span and its span events, if they are tagged; never raises."""
         private: Any = span
         try:
+            baggage = self._noted(span) if self._started else _NONE
             # The SDK's public properties copy or wrap on each access: 0.5 µs on every untagged span.
             try:
                 attributes = private._attributes._dict  # noqa: SLF001 - public fallback below
             except AttributeError:
                 attributes = span.attributes or {}
             if TYPE in attributes:
-                self._take_span(span, attributes)
+                self._take_span(span, attributes, baggage)
             try:
                 happened = private._events  # noqa: SLF001 - public fallback below
             except AttributeError:
                 happened = span.events
             if happened:
-                self._take_events(span)
+                self._take_events(span, baggage)
         except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
             self.failed(error)
 
-    def _take_span(self, span: ReadableSpan, attributes: Mapping[str, object]) -> None:
+    def _noted(self, span: ReadableSpan) -> Mapping[str, object]:
+        """Return the ids that were kept for a span, and keep them no more."""
+        context = span.context
+        return _NONE if context is None else self._started.pop(context.span_id, (_NONE,))[0]
+
+    def _take_span(self, span: ReadableSpan, attributes: Mapping[str, object], baggage: Mapping[str, object]) -> None:
         if attributes[TYPE] is None:
             return
         if span.status.status_code is StatusCode.ERROR and self._skips_errors():
             self.outbox().books.add("skipped", "span_error")
             return
-        self.admit(attributes, _identity(span))
+        bounded = getattr(span, "_attributes", None)
+        beside = Beside(attributes, baggage, _resource(span))
+        self.admit(without_cut_id(attributes, bounded), _identity(span), beside)
 
-    def _take_events(self, span: ReadableSpan) -> None:
+    def _take_events(self, span: ReadableSpan, baggage: Mapping[str, object]) -> None:
         """A span event is a fact of its own: it counts whatever the span's status became later."""
         for index, happened in enumerate(span.events):
             attributes = happened.attributes
             if attributes and attributes.get(TYPE) is not None:
                 identity = _identity(span)
                 try:
-                    self.admit(attributes, identity and f"{identity}-{index}")
+                    beside = Beside(attributes, baggage, _resource(span))
+                    self.admit(without_cut_id(attributes, attributes), identity and f"{identity}-{index}", beside)
                 except Exception as error:  # noqa: BLE001 - one span event must not hide the next
                     self.failed(error)
 
@@ -92,6 +118,12 @@ def _identity(span: ReadableSpan) -> str | None:
     return None if context is None else f"{context.trace_id:032x}-{context.span_id:016x}"
 
 
+def _resource(span: ReadableSpan) -> Mapping[str, object]:
+    """Return the attributes of what made a span; a span of another make may have none."""
+    resource = getattr(span, "resource", None)
+    return _NONE if resource is None else resource.attributes
+
+
 class OCMSpanProcessor(SpanProcessor):
     """Makes an event of each span, and each span event, that bears ``ocm.event_type``; never raises.
 
@@ -108,7 +140,9 @@ class OCMSpanProcessor(SpanProcessor):
         self._door = _SpanDoor(type(self).__name__, outbox, {}, on_error)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Do nothing: what a span is, is known when it ends."""
+        """Read the baggage if `baggage_keys` say so, for it is gone when the span ends; else do nothing."""
+        if self._door.baggage_keys:
+            self._door.note(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take the events of an ended span; the span stays as it is and is not kept."""

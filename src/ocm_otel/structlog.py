@@ -1,4 +1,4 @@
-"""The door for structlog: a processor that reads a line on its way and passes it on untouched.
+"""The door for structlog: a processor that reads a line on its way and passes it on.
 
 It stands in `structlog.configure(processors=[…])` after `merge_contextvars` and before the renderer. It
 keeps nothing between two lines, and knows nothing of delivery.
@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel._doors import Door
-from ocm_otel._tags import find
+from ocm_otel._identity import Beside
+from ocm_otel._lines import described, note_moment, source, stamped
+from ocm_otel._tags import EVENT, find
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
 
 
 class OCMProcessor:
-    """Makes an event of each structlog line that bears an event type; never raises, never changes a line.
+    """Makes an event of each structlog line that bears an event type; never raises, never drops a line.
 
     ``log.info("saved", **tags("course-save", course_id=7))``; nested (``ocm={"event_type": …}``) and
-    keywords (``ocm_event_type=…``) do as well, and so do tags bound to the logger or to contextvars.
+    keywords (``ocm_event_type=…``) do as well, and so do tags bound to the logger or to contextvars. A tagged
+    line without an ``ocm.event_id`` is given one, by which other doors know it, unless the setting
+    ``stamp_event_id`` says no; nothing else of a line is changed.
 
     Args:
         outbox: where the events go; by default the process's shared outbox, made from the environment.
@@ -32,18 +36,33 @@ class OCMProcessor:
         self._door = Door(type(self).__name__, outbox)
 
     def __call__(self, logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
-        """Take the event of a line, and return the line: the same object, as it came."""
+        """Take the event of a line, and return the line: the same object."""
         line: Any = event_dict
         try:
             if isinstance(line, dict) or isinstance(line, Mapping):  # noqa: SIM101 - a dict is known at once
                 tags = find(line)
                 if tags is not None:
-                    self._door.admit(tags, _identity(line))
+                    self._door.admit(tags, None if EVENT in tags else self._line_id(line), Beside(line))
             else:
                 self._tell_misplaced(line)
         except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
             self._door.failed(error)
         return event_dict
+
+    def _line_id(self, line: Any) -> str | None:
+        """Return the id of a line that has none, and write it on the line if that is wanted."""
+        stamp = self._door.stamps and isinstance(line, dict)
+        record = line.get("_record")
+        if record is None:
+            return stamped(line, stamp=stamp)
+        # In a formatter, which each handler has of its own: with a copy of the record, or of structlog's mapping.
+        shared = record.msg if line.get("_from_structlog") else source()
+        name = None if shared is None else stamped(shared, stamp=stamp)
+        name = name or described(record)
+        note_moment(record, name)
+        if stamp:
+            line[EVENT] = name
+        return name
 
     def _tell_misplaced(self, line: Any) -> None:
         self._door.outbox().books.report(
@@ -53,14 +72,3 @@ class OCMProcessor:
             self._door.name,
             type(line).__name__,
         )
-
-
-def _identity(event_dict: Mapping[str, Any]) -> str | None:
-    """Return the identity of a line in a ProcessorFormatter, where each handler runs the processors anew.
-
-    Each handler has a copy of the record there; its moment and its message are the same in all of them.
-    """
-    record = event_dict.get("_record")
-    if record is None:
-        return None
-    return f"line-{record.process}-{record.thread}-{record.created!r}-{id(record.msg):x}"

@@ -17,7 +17,9 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
 
-from ocm_otel import OCMHandler, OCMLogExporter, OCMLogRecordProcessor, OCMProcessor, tags
+from ocm_otel import OCMHandler, OCMLogExporter, OCMLogRecordProcessor, OCMProcessor, Settings, tags
+
+from .conftest import Memory
 
 SAVED = tags("course-save", course_id=7, user_id="ann", entity_id="north")
 NESTED = {"ocm": {"event_type": "course-save", "course_id": 7, "user_id": "ann", "entity_id": "north"}}
@@ -120,12 +122,15 @@ def test_the_record_stays_as_it_is(logs, memory):
     assert len(memory.events) == 1
 
 
-def test_a_record_has_an_identity_only_by_its_tag(logs, memory):
+def test_each_record_has_an_identity(logs, memory):
     """Two equal records are two events, unless they say that they are one."""
     logs.add_log_record_processor(OCMLogRecordProcessor(outbox=memory))
     logs.get_logger("t").emit(record(SAVED))
+    logs.get_logger("t").emit(record(SAVED))
     logs.get_logger("t").emit(record({**SAVED, "ocm.event_id": "e1"}))
-    assert [event.event_id for event in memory.events] == [None, "e1"]
+    first, second, third = (event.event_id for event in memory.events)
+    assert first != second
+    assert third == "e1"
 
 
 @pytest.mark.parametrize("door", [OCMLogRecordProcessor, OCMLogExporter])
@@ -183,9 +188,10 @@ def test_a_message_that_is_a_mapping(plain, outbox, arrived, form):
     assert arrived() == ONE
 
 
-def test_the_line_stays_as_it_is(plain, memory):
-    """The record that a later handler gets is the one that it would have got without ours."""
-    seen = []
+@pytest.mark.parametrize("stamp", [True, False])
+def test_the_line_stays_as_it_is(plain, stamp):
+    """The record that a later handler gets is the same as without ours, but for its id if that is wanted."""
+    memory, seen = Memory(Settings(stamp_event_id=stamp)), []
 
     class Keeping(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -194,7 +200,8 @@ def test_the_line_stays_as_it_is(plain, memory):
     for handler in (Keeping(), OCMHandler(outbox=memory), Keeping()):
         plain.addHandler(handler)
     plain.info("saved", extra=SAVED)
-    assert seen[0] == seen[1]
+    assert seen[0][0] == seen[1][0]
+    assert seen[1][1] == seen[0][1] | ({"ocm.event_id": memory.events[0].event_id} if stamp else {})
     assert len(memory.events) == 1
 
 
@@ -246,7 +253,7 @@ def chain() -> Iterator[Any]:
 
 @FORMS
 def test_the_json_chain(chain, outbox, arrived, form):
-    """In structlog's JSON chain a tagged line arrives, and is printed as if we were not there."""
+    """In structlog's JSON chain a tagged line arrives, and is printed with nothing but its id besides."""
     printed = io.StringIO()
     chain(
         processors=[
@@ -260,7 +267,9 @@ def test_the_json_chain(chain, outbox, arrived, form):
     structlog.get_logger().info("saved", other=1, **form)
     structlog.get_logger().info("nothing to count")
     assert arrived() == ONE
-    assert [json.loads(line) for line in printed.getvalue().splitlines()] == [
+    first, second = (json.loads(line) for line in printed.getvalue().splitlines())
+    assert first.pop("ocm.event_id").startswith("line-")
+    assert [first, second] == [
         {"event": "saved", "other": 1, "level": "info", **form},
         {"event": "nothing to count", "level": "info"},
     ]
@@ -352,11 +361,13 @@ def test_two_formatters_tell_one_event(chain, plain, memory):
 
 
 @pytest.mark.parametrize("line", [{"event": "saved", **SAVED}, {"event": "x"}, {"ocm": {"event_type": "a"}}], ids=repr)
-def test_the_line_is_passed_on_untouched(memory, line):
-    """What goes in comes out: the same object with the same content."""
-    was = copy.deepcopy(line)
+@pytest.mark.parametrize("stamp", [True, False])
+def test_the_line_is_passed_on(line, stamp):
+    """What goes in comes out: the same object, with an id if it is tagged and that is wanted, else as it was."""
+    memory, was = Memory(Settings(stamp_event_id=stamp)), copy.deepcopy(line)
     assert OCMProcessor(outbox=memory)(None, "info", line) is line
-    assert line == was
+    stamps = {"ocm.event_id": event.event_id for event in memory.events if stamp}
+    assert line == was | stamps
 
 
 def test_a_nested_value_of_the_bound_context_stays(chain, memory):
