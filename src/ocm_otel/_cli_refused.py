@@ -21,6 +21,7 @@ import click
 
 from ocm_otel._account import UnusableSpool
 from ocm_otel._census import Standing
+from ocm_otel._event import veiled
 from ocm_otel._refused import AMBIGUOUS, DOUBTFUL, IN_DOUBT, RefusedFile, identity, is_of, may_name
 from ocm_otel._setting import PREFIX
 from ocm_otel._terminal import plain, short, strict_settings, write_json, write_table, wrong_use
@@ -85,17 +86,17 @@ def _moment(seconds: float) -> str | None:
 
 
 def choose(
-    events: list[Refused], ids: tuple[str, ...], *, everything: bool, reason: str | None, user: str | None = None
+    events: list[Refused], ids: tuple[str, ...], *, everything: bool, reason: str | None, users: tuple[str, ...] = ()
 ) -> tuple[list[Refused], list[str]]:
     """Return the events that are meant, and the IDs that are nobody's.
 
     Raises:
         click.UsageError: none or more than one way to say which are meant.
     """
-    if sum((bool(ids), everything, reason is not None, user is not None)) != 1:
+    if sum((bool(ids), everything, reason is not None, bool(users))) != 1:
         raise click.UsageError("say which events are meant, in one way: by ID, by an option such as --reason, or --all")
     names = {identity(one) for one in events} if ids else set()
-    chosen = [one for one in events if everything or one.reason == reason or (user is not None and is_of(one, user))
+    chosen = [one for one in events if everything or one.reason == reason or is_of(one, *users)
               or (ids and identity(one) in ids)]  # fmt: skip
     return chosen, [name for name in dict.fromkeys(ids) if name not in names]
 
@@ -214,21 +215,23 @@ def purge(ids: tuple[str, ...], *, user: str | None, reason: str | None, everyth
     user = user.strip() if user is not None else None
     if user == "":
         raise click.UsageError("--user is blank: name the user")
-    with opened() as (_, file, events):
-        chosen, unknown = choose(events, ids, everything=everything, reason=reason, user=user)
+    with opened() as (settings, file, events):
+        key = settings.user_id_hash_key
+        users = () if user is None else (user, veiled(user, key)) if key else (user,)
+        chosen, unknown = choose(events, ids, everything=everything, reason=reason, users=users)
         names, gone = {identity(one) for one in chosen}, 0
         if chosen and not yes:
             click.confirm(f"Throw {len(chosen)} of {len(events)} refused events away for good?", abort=True, err=True)
 
         def keep(refused: Refused) -> Refused | None:
             nonlocal gone
-            over = identity(refused) in names or (user is not None and is_of(refused, user))
+            over = identity(refused) in names or is_of(refused, *users)
             gone += over
             return None if over else refused
 
         def keep_odd(line: bytes) -> bool:
             nonlocal gone
-            over = user is not None and may_name(line, user)
+            over = any(may_name(line, one) for one in users)
             gone += over
             return not over
 

@@ -191,9 +191,9 @@ class Event:
         """Return the event with an HMAC-SHA256 of the user id, in hexadecimal, in its place; itself if it has none."""
         if self.user_id is None:
             return self
-        veil = hmac.digest(key.encode("utf-8", "surrogatepass"), self.user_id.encode(), "sha256").hex()
+        user_id = veiled(self.user_id, key)
         return Event(
-            self.type, course_id=self.course_id, user_id=veil, entity_id=self.entity_id, event_id=self.event_id
+            self.type, course_id=self.course_id, user_id=user_id, entity_id=self.entity_id, event_id=self.event_id
         )
 
     def query(self) -> str:
@@ -206,6 +206,11 @@ class Event:
         if self.entity_id is not None:
             text += "&entity_id=" + quote(self.entity_id, safe="")
         return text
+
+
+def veiled(user_id: str, key: str) -> str:
+    """Return the HMAC-SHA256 of a user's id, in hexadecimal."""
+    return hmac.digest(key.encode("utf-8", "surrogatepass"), user_id.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 @lru_cache(maxsize=256)

@@ -28,7 +28,7 @@ _PLAIN = re.compile(r"[\w.:/@-]+", re.ASCII)
 _MARKS = frozenset((OWED, SENT, SETTLED))
 _NOT_ZERO = re.compile(rb"[^\x00]")
 _END = re.compile(rb"[\n\x00]")
-_ID = re.compile(rb"[\n\x00][+>] \w+ \d+ [\d.]+ [^ \n\x00]+ ([^ \n\x00]+)(?=\n)")
+_NAMED = re.compile(rb"[\n\x00][+>] (\w+) (\d+) ([\d.]+ [^ \n\x00]+ ([^ \n\x00]+))(?=\n)")
 _OWED_ONE = re.compile(rb"[\n\x00][+>] ")
 
 
@@ -106,6 +106,7 @@ def count_owed(data: bytes | mmap.mmap, size: int) -> tuple[int, int]:
 
 
 def owed_ids(data: bytes | mmap.mmap) -> Iterator[str]:
-    """Yield the ids of the events that are owed."""
-    for found in _ID.finditer(data, len(HEADER) - 1):
-        yield unquote(found[1].decode("ascii", "replace"))
+    """Yield the ids of the events that are owed and not torn."""
+    for found in _NAMED.finditer(data, len(HEADER) - 1):
+        if crc32(found[3]) == int(found[1], 16) and len(found[3]) == int(found[2]):
+            yield unquote(found[4].decode("ascii"))

@@ -154,9 +154,9 @@ def identity(refused: Refused) -> str:
     return hashlib.sha256(text).hexdigest()[:12]
 
 
-def is_of(refused: Refused, user: str) -> bool:
-    """Return whether an event is a user's."""
-    return ("user_id", user) in parse_qsl(refused.query, keep_blank_values=True)
+def is_of(refused: Refused, *users: str) -> bool:
+    """Return whether an event is a user's, who may have several ids."""
+    return any(key == "user_id" and value in users for key, value in parse_qsl(refused.query, keep_blank_values=True))
 
 
 def may_name(line: bytes, user: str) -> bool:

@@ -42,7 +42,6 @@ class _SpanDoor(Door):
     ) -> None:
         super().__init__(name, outbox, options)
         self._on_error = on_error
-        #: What to look for in the baggage when a span starts: known once, for it is asked at each span.
         self.baggage_keys: Iterable[Any] = getattr(getattr(self._outbox, "settings", None), "baggage_keys", ())
         self._started: dict[int, tuple[dict[str, object], weakref.ref[Span]]] = {}
 
@@ -138,10 +137,11 @@ class OCMSpanProcessor(SpanProcessor):
 
     def __init__(self, *, outbox: Outbox | None = None, on_error: str | None = None) -> None:
         self._door = _SpanDoor(type(self).__name__, outbox, {}, on_error)
+        self._reads_baggage = bool(self._door.baggage_keys)  # asked at each span, so it is known beforehand
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Read the baggage if `baggage_keys` say so, for it is gone when the span ends; else do nothing."""
-        if self._door.baggage_keys:
+        if self._reads_baggage:
             self._door.note(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ocm_otel._doors import Door
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, source, stamped
-from ocm_otel._tags import EVENT, find
+from ocm_otel._tags import EVENT, KEYWORD_TYPE, NESTED, TYPE, find
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
@@ -38,8 +38,10 @@ class OCMProcessor:
     def __call__(self, logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
         """Take the event of a line, and return the line: the same object."""
         line: Any = event_dict
+        if type(line) is dict and TYPE not in line and KEYWORD_TYPE not in line and NESTED not in line:
+            return event_dict  # most lines, with as little as can be
         try:
-            if isinstance(line, dict) or isinstance(line, Mapping):  # noqa: SIM101 - a dict is known at once
+            if isinstance(line, Mapping):
                 tags = find(line)
                 if tags is not None:
                     self._door.admit(tags, None if EVENT in tags else self._line_id(line), Beside(line))

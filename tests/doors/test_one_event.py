@@ -8,6 +8,7 @@ import itertools
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
@@ -162,7 +163,7 @@ def test_the_worst_chain(app, sixty, last):
 @official
 @pytest.mark.parametrize(
     "order",
-    list(itertools.permutations(["ours", "official", "again"])) + [("official",), ("official", "again")],
+    [*itertools.permutations(["ours", "official", "again"]), ("official",), ("official", "again")],
     ids="-".join,
 )
 def test_the_order_of_the_chain_does_not_matter(app, sixty, order):
@@ -394,6 +395,54 @@ def test_what_was_turned_away_may_come_again(emulator):
         "duplicate": {"event_id": 2},
     }
     assert outbox.books.snapshot().balanced
+
+
+def until(seen: Callable[[], bool]) -> None:
+    """Wait until something is so, for ten seconds at most."""
+    end = time.monotonic() + 10
+    while not seen():
+        assert time.monotonic() < end
+        threading.Event().wait(0.01)
+
+
+def test_an_id_that_waits_in_a_ledger(emulator, tmp_path):
+    """A process that takes over what another one left knows its ids: what is told again is told once."""
+    place = {"api_key": emulator.key, "spool_dir": str(tmp_path)}
+    with Outbox(Settings(endpoint="http://127.0.0.1:9/v2.0/events", shutdown_timeout=0, **place)) as dead:
+        assert dead.put(Event("course-save", course_id=1, event_id="Order 17/ä%"))
+        assert dead.put(Event("menu-click"))
+    heir = Outbox(Settings(endpoint="http://127.0.0.1:9/v2.0/events", **place))
+    until(lambda: heir.books.snapshot().adopted == 2)
+    assert heir.put(Event("course-save", course_id=1, event_id="Order 17/ä%"))
+    books = heir.books.snapshot()
+    assert (books.accepted, books.adopted, books.reasons["duplicate"]) == (0, 2, {"event_id": 1})
+    heir.close(0)
+
+
+def test_a_child_knows_what_its_parent_told(run, emulator):
+    """After a fork the child knows the ids that were accepted before, and gives its lines ids of its own."""
+    code = """
+import os
+from ocm_otel import Event, Outbox
+from ocm_otel._lines import fresh
+outbox = Outbox()
+outbox.put(Event("menu-click", event_id="a"))
+names = [fresh()]
+read, write = os.pipe()
+if os.fork() == 0:
+    outbox.put(Event("menu-click", event_id="a"))
+    outbox.put(Event("course-click", course_id=1, event_id="b"))
+    outbox.flush(10)
+    os.write(write, fresh().encode())
+    os._exit(0)
+os.wait()
+names += [os.read(read, 100).decode(), fresh()]
+print(len({name.split("-")[1] for name in names}), len({name.split("-")[2] for name in names}))
+outbox.close(10)
+"""
+    done = run(code)
+    assert (done.returncode, done.stdout) == (0, "2 2\n"), done.stderr
+    assert sorted(event["type"] for event in emulator.events()) == ["course-click", "menu-click"]
 
 
 def test_one_id_in_many_threads(outbox, arrived):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ocm_otel._record import LONGEST_RECORD, OWED, SENT, SETTLED, encode, parse
+from ocm_otel._record import HEADER, LONGEST_RECORD, OWED, SENT, SETTLED, encode, owed_ids, parse
 
 QUERIES = st.text("abcXYZ019-._~%&=", min_size=1, max_size=300).map("type=".__add__)
 TIMES = st.floats(0, 4e9).map(lambda at: round(at, 3))
@@ -19,6 +19,27 @@ def test_what_is_written_is_read_back(query, at, mark):
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert parse(bytes([mark]) + line[1:-1], 7, 99) == (7, 99, mark, at, query)
+
+
+IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+
+
+@given(st.lists(st.tuples(QUERIES, st.none() | IDS), max_size=6), st.data())
+def test_the_ids_of_what_is_owed(told, data):
+    """A record bears the id of its event, and the ids of what is owed and whole are found again."""
+    kept = []
+    lines = []
+    for query, event_id in told:
+        line = encode(query, 5.0, event_id)
+        assert parse(line[:-1], 0, 0) == (0, 0, OWED, 5.0, query)
+        fate = data.draw(st.sampled_from(["owed", "sent", "settled", "torn"]))
+        if fate == "torn":
+            line = line[:-2] + b"\x01\n"
+        elif fate != "owed":
+            line = bytes([SENT if fate == "sent" else SETTLED]) + line[1:]
+        lines.append(line)
+        kept += [event_id] if fate in {"owed", "sent"} and event_id is not None else []
+    assert list(owed_ids(HEADER + b"".join(lines) + bytes(9))) == kept
 
 
 @given(QUERIES, TIMES, st.data())

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocm_otel._settings import Settings
 from ocm_otel._setting import PREFIX
+from ocm_otel._settings import Settings
 from ocm_otel._table import TABLE
 from ocm_otel._values import SettingsError
 
