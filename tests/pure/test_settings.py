@@ -50,6 +50,10 @@ def test_every_row_is_told_to_a_person():
         ("headers", "a=b, c = d=e ,", (("a", "b"), ("c", "d=e"))), ("timeout", " 250 ", 250), ("max_rate", "0.5", 0.5),
         ("max_rate", "1e3", 1000.0), ("on_ambiguous", " Discard", "discard"), ("on_span_error", "skip", "skip"),
         ("schedule_delay", "0", 0), ("certificate", "/x.pem", "/x.pem"),
+        ("user_id_keys", "user.id, enduser.id,", ("user.id", "enduser.id")), ("entity_id", " resource:a.b", "resource:a.b"),
+        ("baggage_keys", "user_id=a.b , ocm.entity_id,course_id",
+         (("ocm.user_id", "a.b"), ("ocm.entity_id", "ocm.entity_id"), ("ocm.course_id", "course_id"))),
+        ("stamp_event_id", "False", False), ("stamp_event_id", "1", True), ("user_id_hash_key", KEY, KEY),
     ],
 )  # fmt: skip
 def test_a_good_value_is_taken(field, text, value):
@@ -69,7 +73,8 @@ BAD = [
     )),
     *(("headers", bad) for bad in ("a=b\r\nx: y", "a b=c", "=x", "a:b=c", "ä=b", "a=ä", "a=\x00")),
     *(("api_key", bad) for bad in ("two words", "line\nbreak", "ké", "a\x00b", "k" * 513)),
-    ("on_ambiguous", "maybe"), ("on_span_error", "1"),
+    ("on_ambiguous", "maybe"), ("on_span_error", "1"), ("baggage_keys", "session.id"), ("stamp_event_id", "perhaps"),
+    ("entity_id", "resource: "),
 ]  # fmt: skip
 
 
@@ -95,7 +100,8 @@ def test_a_bad_value_is_reported_once_and_its_default_used(field, bad):
     [
         ("timeout", True), ("timeout", 1.5), ("timeout", None.__class__), ("timeout", [1]), ("max_rate", True),
         ("max_rate", [1]), ("api_key", 12345), ("api_key", b"x"), ("endpoint", 7), ("headers", 7), ("headers", [1, 2]),
-        ("headers", [("a",)]), ("certificate", 7), ("timeout", float("inf")), ("timeout", float("nan")),
+        ("headers", [("a",)]), ("certificate", 7), ("user_id_keys", 7), ("user_id_keys", [7]), ("entity_id", True),
+        ("stamp_event_id", 2), ("baggage_keys", 7), ("baggage_keys", {"session": "x"}), ("timeout", float("inf")), ("timeout", float("nan")),
     ],
 )  # fmt: skip
 def test_a_bad_value_in_code(field, bad):
@@ -154,7 +160,7 @@ def test_no_configuration_file_raises(options):
         {"api_key": KEY}, {"api_key": KEY + " " + KEY}, {"api_key": KEY + "\n" + KEY}, {"api_key": KEY + "é"},
         {"headers": f"authorization={KEY}"}, {"headers": f"authorization: {KEY}"}, {"headers": f"a=b\n{KEY}"},
         {"headers": f"{KEY}/x"}, {"headers": f"a b={KEY}"}, {"endpoint": f"https://user:{KEY}@example.test/"},
-        {"endpoint": f"https://{KEY}@example.test/"},
+        {"endpoint": f"https://{KEY}@example.test/"}, {"user_id_hash_key": KEY},
     ],
 )  # fmt: skip
 def test_no_secret_is_shown(variables):
@@ -210,3 +216,16 @@ def test_no_key_says_what_to_set():
 def test_who_could_read_along(endpoint, clear):
     """Plain http to another machine is known; the own machine is no danger."""
     assert Settings(endpoint=endpoint).in_the_clear is clear
+
+
+def test_baggage_keys_of_a_file():
+    """A configuration file may name baggage entries as a list or as a mapping."""
+    for given in (["user_id=a", "entity_id=b"], {"user_id": "a", "ocm.entity_id": "b"}):
+        settings = Settings.from_env({}, {"baggage_keys": given})
+        assert settings.baggage_keys == (("ocm.user_id", "a"), ("ocm.entity_id", "b"))
+        assert hash(settings) == hash(Settings(baggage_keys=given))
+
+
+def test_a_key_to_hide_ids_with_is_never_left_out():
+    """Whatever the key is, it is used: to leave it out would send what it is to hide."""
+    assert Settings.from_env({}, {"user_id_hash_key": 83}).user_id_hash_key == "83"

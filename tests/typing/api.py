@@ -34,6 +34,8 @@ version: str = ocm_otel.__version__
 # Settings: all of them keywords, all of them optional.
 settings = Settings()
 settings = Settings(api_key="key", endpoint="http://127.0.0.1:8377/v2.0/events", timeout=2_000, max_rate=50.0)
+settings = Settings(user_id_keys="user.id", baggage_keys=["user_id=session.user"], entity_id=7, stamp_event_id=False)
+settings = Settings(user_id_keys=("user.id",), baggage_keys={"user_id": "session.user"}, user_id_hash_key="pepper")
 settings = Settings.from_env()
 Settings("key")  # type: ignore[call-arg]
 Settings(timeout="soon")  # type: ignore[arg-type]
