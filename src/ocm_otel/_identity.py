@@ -42,7 +42,8 @@ NOTHING_BESIDE = Beside()
 def completed(tags: Mapping[str, object], settings: Settings, beside: Beside) -> Mapping[str, object]:
     """Return the tags, and the ids that they leave open from where the settings allow them to come."""
     resource = getattr(beside.resource, "_dict", beside.resource)  # the SDK's own mapping costs a microsecond a look
-    if not settings.user_id_keys and not settings.baggage_keys and settings.entity_id is None and ENTITY not in resource:
+    asked = settings.user_id_keys or settings.baggage_keys or settings.entity_id is not None
+    if not asked and ENTITY not in resource:
         return tags
     found: dict[str, object] = {}
     if settings.user_id_keys and tags.get(USER) is None:

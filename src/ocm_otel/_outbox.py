@@ -121,9 +121,8 @@ class Outbox:
             in the books counts this one. False if the event is not accepted: the queue is full, there is no key,
             or the outbox is closed. It is then counted in the books as turned away, with the reason.
         """
-        event_id = own if isinstance(own := getattr(event, "event_id", None), str) else None
-        reason = "failed"
-        if event_id is not None and not self._recent.claim(event_id):
+        event_id, reason = getattr(event, "event_id", None), "failed"
+        if isinstance(event_id, str) and not self._recent.claim(event_id):
             self.books.add("duplicate", "event_id")
             return True
         try:
@@ -132,7 +131,7 @@ class Outbox:
         except Exception as error:  # noqa: BLE001 - the border to the application: what is no event, say
             reason = f"failed-{type(error).__name__}"
         finally:
-            if event_id is not None:
+            if isinstance(event_id, str):
                 self._recent.forget(event_id) if reason else self._recent.keep(event_id)
         if reason:
             if self._closed:

@@ -1,9 +1,10 @@
 """What a span, a log record or a line costs with us, beside what it costs without: `python tests/bench/hot_path.py`.
 
-Each row is one way to set an application up. They take turns in short slices, in an order that changes, so that all of them
-see the same machine; what is shown is the median of the rounds, in microseconds of the thread's CPU time for one record, and
-the median of how much that is, in the same round, above a processor that does nothing. Delivery is held up (the outbox leads nowhere), so that only the caller's part
-is seen. Run it on a quiet machine; the differences are what to read, not the figures.
+Each row is one way to set an application up. They take turns in short slices, in an order that changes, so that all of
+them see the same machine; what is shown is the median of the rounds, in microseconds of the thread's CPU time for one
+record, and the median of how much that is, in the same round, above a processor that does nothing. Delivery is held up
+(the outbox leads nowhere), so that only the caller's part is seen. Run it on a quiet machine; the differences are what
+to read, not the figures.
 """
 
 from __future__ import annotations
@@ -110,8 +111,8 @@ def lines(processor: Any, fields: dict[str, Any]) -> Callable[[], None]:
 
 def disk(folder: str) -> Outbox:
     """Return an outbox that writes to the disk and delivers nothing."""
-    settings = Settings(api_key="bench", endpoint="http://127.0.0.1:9/v2.0/events", spool_dir=folder, shutdown_timeout=0)
-    return Outbox(settings)
+    nobody = "http://127.0.0.1:9/v2.0/events"
+    return Outbox(Settings(api_key="bench", endpoint=nobody, spool_dir=folder, shutdown_timeout=0))
 
 
 def cases(outbox: Any, kept: Any) -> dict[str, dict[str, Callable[[], None]]]:

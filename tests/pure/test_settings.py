@@ -50,7 +50,8 @@ def test_every_row_is_told_to_a_person():
         ("headers", "a=b, c = d=e ,", (("a", "b"), ("c", "d=e"))), ("timeout", " 250 ", 250), ("max_rate", "0.5", 0.5),
         ("max_rate", "1e3", 1000.0), ("on_ambiguous", " Discard", "discard"), ("on_span_error", "skip", "skip"),
         ("schedule_delay", "0", 0), ("certificate", "/x.pem", "/x.pem"),
-        ("user_id_keys", "user.id, enduser.id,", ("user.id", "enduser.id")), ("entity_id", " resource:a.b", "resource:a.b"),
+        ("user_id_keys", "user.id, enduser.id,", ("user.id", "enduser.id")),
+        ("entity_id", " resource:a.b", "resource:a.b"),
         ("baggage_keys", "user_id=a.b , ocm.entity_id,course_id",
          (("ocm.user_id", "a.b"), ("ocm.entity_id", "ocm.entity_id"), ("ocm.course_id", "course_id"))),
         ("stamp_event_id", "False", False), ("stamp_event_id", "1", True), ("user_id_hash_key", KEY, KEY),
@@ -101,7 +102,8 @@ def test_a_bad_value_is_reported_once_and_its_default_used(field, bad):
         ("timeout", True), ("timeout", 1.5), ("timeout", None.__class__), ("timeout", [1]), ("max_rate", True),
         ("max_rate", [1]), ("api_key", 12345), ("api_key", b"x"), ("endpoint", 7), ("headers", 7), ("headers", [1, 2]),
         ("headers", [("a",)]), ("certificate", 7), ("user_id_keys", 7), ("user_id_keys", [7]), ("entity_id", True),
-        ("stamp_event_id", 2), ("baggage_keys", 7), ("baggage_keys", {"session": "x"}), ("timeout", float("inf")), ("timeout", float("nan")),
+        ("stamp_event_id", 2), ("baggage_keys", 7), ("baggage_keys", {"session": "x"}),
+        ("timeout", float("inf")), ("timeout", float("nan")),
     ],
 )  # fmt: skip
 def test_a_bad_value_in_code(field, bad):
@@ -220,10 +222,10 @@ def test_who_could_read_along(endpoint, clear):
 
 def test_baggage_keys_of_a_file():
     """A configuration file may name baggage entries as a list or as a mapping."""
-    for given in (["user_id=a", "entity_id=b"], {"user_id": "a", "ocm.entity_id": "b"}):
-        settings = Settings.from_env({}, {"baggage_keys": given})
+    for keys in (["user_id=a", "entity_id=b"], {"user_id": "a", "ocm.entity_id": "b"}):
+        settings = Settings.from_env({}, {"baggage_keys": keys})
         assert settings.baggage_keys == (("ocm.user_id", "a"), ("ocm.entity_id", "b"))
-        assert hash(settings) == hash(Settings(baggage_keys=given))
+        assert hash(settings) == hash(Settings(baggage_keys=keys))
 
 
 def test_a_key_to_hide_ids_with_is_never_left_out():
