@@ -160,7 +160,8 @@ def test_no_span_is_kept_for_its_baggage(site):
     with_user = baggage.set_baggage("user", 7)
     spans = [app.spans.get_tracer("t").start_span("page", context=with_user) for _ in range(10)]
     assert len(app.door._door._started) == 10
-    spans.pop().end()
+    ended = spans.pop()
+    ended.end()
     assert len(app.door._door._started) == 9
     spans.clear()
     gc.collect()
