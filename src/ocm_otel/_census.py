@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OTHER = re.compile(r"[0-9a-f]{20}")
-_OURS = frozenset(("refused.jsonl", "refused.lock", "refused.new"))
+_OURS = frozenset(("refused.jsonl", "refused.lock", "refused.new", "pace"))
 
 
 @dataclass

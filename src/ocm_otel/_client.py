@@ -43,6 +43,9 @@ class Connection(Protocol):
             timeout: seconds that the call may take.
         """
 
+    def cut(self) -> None:
+        """End the call that is under way, from another thread: it hangs, and is not waited for any more."""
+
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""
 
@@ -153,6 +156,11 @@ class _Line:
             return judge_failure(answer)
         body = unpacked(answer.body) if answer.encoding else answer.body
         return judge(answer.status, body, answer.retry_after, now=time.time())
+
+    def cut(self) -> None:
+        """End the call that is under way, from another thread."""
+        if self._wire is not None:
+            self._wire.cut()
 
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""

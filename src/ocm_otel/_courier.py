@@ -12,19 +12,20 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
-from ocm_otel._pace import SUSPECT, State
-from ocm_otel._verdict import Fate
+from ocm_otel._outages import Outages
+from ocm_otel._outlook import State
+from ocm_otel._pace import SUSPECT
+from ocm_otel._verdict import Failure, Fate, judge_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocm_otel._books import Books
     from ocm_otel._journal import Entry, Journal
+    from ocm_otel._outlook import Start
     from ocm_otel._pace import Pace
     from ocm_otel._verdict import Verdict
 
-#: Seconds that have to pass before an outage of the same kind is told again.
-_QUIET = 60.0
 #: While the API is away each probe is another event, so that none that fails by itself can stand in the way
 #: of the others; past this many that were tried they take turns, and only each eighth is another one.
 _MOST_TRIED = 32
@@ -32,10 +33,15 @@ _EACH = 8
 
 
 class Call(NamedTuple):
-    """An entry on its way to the API; `probe` if it is to find out whether the API is back."""
+    """An entry on its way to the API, and what the pace knows of its start."""
 
     entry: Entry
-    probe: bool
+    start: Start
+
+    @property
+    def probe(self) -> bool:
+        """True if it is to find out whether the API is back."""
+        return self.start.probe > 0
 
 
 class Courier:
@@ -52,7 +58,6 @@ class Courier:
     def __init__(
         self, journal: Journal, pace: Pace, books: Books, *, discard: bool = False, max_age: float = 0.0
     ) -> None:
-        self.under_way = 0
         self._journal = journal
         self._pace = pace
         self._books = books
@@ -61,11 +66,12 @@ class Courier:
         self._later: list[tuple[float, int, Entry]] = []  # entries that wait on their own, by due time
         # number -> how manieth it was to be taken, and when it was accepted; the oldest first
         self._lent: dict[int, tuple[int, float]] = {}
+        self._out: dict[int, Call] = {}  # calls under way by their entries' numbers; the oldest first
         self._taken = 0
         self._tried = 0  # probes since the API went away
-        self._stop_told = False
+        self._believed = State.OPEN
+        self._outages = Outages(books)
         self._marks: list[tuple[int, Callable[[], object]]] = []
-        self._told: dict[str, float] = {}
         self._over = False
 
     def due(self, now: float, wall: float = 0.0) -> Call | None:
@@ -75,25 +81,40 @@ class Courier:
             now: the courier's clock, seconds.
             wall: the wall clock, seconds since 1970, for the age of an event.
         """
-        if self._pace.start_in(now, self.under_way) > 0:
+        if self._pace.start_in(now) > 0:
             return None
+        self._suspect()  # another process may have heard that the API is back
         while (entry := self._next(now)) is not None:
             if self._may_go(entry, wall):
-                entry.attempts += 1
-                self.under_way += 1
-                self._journal.sent(entry)
-                if self._over:  # let go of meanwhile: whoever takes it over sends it
-                    self.under_way -= 1
+                if (start := self._pace.started(now)) is None:  # another process was faster
+                    heapq.heappush(self._later, (now, entry.number, entry))
                     return None
-                return Call(entry, self._pace.started(now))
+                entry.attempts += 1
+                self._journal.sent(entry)
+                if not self._over:  # else let go of meanwhile: whoever takes it over sends it
+                    self._out[entry.number] = Call(entry, start)
+                return self._out.get(entry.number)
         return None
+
+    def late(self, now: float, wall: float) -> list[Call]:
+        """Give up the calls that hang, as if their time were over; returns them, for what comes is not heard."""
+        given_up: list[Call] = []
+        while self._late_in(now) <= 0:
+            given_up.append(next(iter(self._out.values())))
+            self.answered(given_up[-1], judge_failure(Failure.SILENCE), now, wall)
+        return given_up
 
     def sleep(self, now: float) -> float:
         """Return the seconds until `due` may have a call; infinity if only an answer or an event can help."""
-        wait = self._pace.start_in(now, self.under_way)
-        if self.has_ready() or (self._later and self._pace.state is not State.OPEN):
-            return wait
-        return max(wait, self._later[0][0] - now) if self._later else math.inf
+        wait = self._pace.start_in(now)
+        if not self.has_ready() and (not self._later or self._pace.state is State.OPEN):
+            wait = max(wait, self._later[0][0] - now) if self._later else math.inf
+        return min(wait, self._late_in(now))
+
+    @property
+    def under_way(self) -> int:
+        """How many calls are not answered yet."""
+        return len(self._out)
 
     def has_ready(self) -> bool:
         """True if an event waits that was not taken yet."""
@@ -114,15 +135,15 @@ class Courier:
             wall: the wall clock, seconds since 1970, for the refused file.
         """
         entry = call.entry
-        self.under_way -= 1
+        if self._out.get(entry.number) is not call:
+            return  # it was given up, and is booked
+        del self._out[entry.number]
         if self._over:
             if verdict.fate is Fate.DELIVERED:
                 self._journal.settle(entry)  # so that nobody sends it again; its column is booked already
             return
-        before = self._pace.state
-        delay = self._pace.heard(verdict, now, probe=call.probe, strikes=entry.strikes)
-        if before is not State.OPEN and self._pace.state is State.OPEN:
-            self._suspect()
+        delay = self._pace.heard(verdict, now, call.start, strikes=entry.strikes)
+        self._suspect()
         if verdict.ambiguous:
             self._books.add("ambiguous", verdict.reason)
         if verdict.fate is Fate.DELIVERED:
@@ -135,13 +156,12 @@ class Courier:
             self._give_up(entry)
         else:
             self._again(entry, verdict, now, delay)
-        self._tell(before, verdict, now)
+        self._outages.note(self._pace.state, verdict, now, self._journal.waiting())
 
     def mark(self, done: Callable[[], object]) -> None:
         """Call `done` as soon as everything that is in the journal at this moment is settled."""
         # Not by number: of two writers at once, the one with the higher number may be the first to offer.
-        ready = self._journal.waiting() - len(self._lent)
-        self._marks.append((self._taken + ready, done))
+        self._marks.append((self._taken + self._journal.waiting() - len(self._lent), done))
         self._look_at_marks()
 
     def oldest(self) -> float | None:
@@ -168,9 +188,11 @@ class Courier:
         return entry
 
     def _suspect(self) -> None:
-        """The API is back: what was tried and failed meanwhile may fail by itself, and shuts nothing again."""
-        for _, _, entry in self._later:
-            entry.strikes = max(entry.strikes, SUSPECT)
+        """Once the API is back: what was tried and failed meanwhile may fail by itself, and shuts nothing again."""
+        before, self._believed = self._believed, self._pace.state
+        if before is not State.OPEN and self._believed is State.OPEN:
+            for _, _, entry in self._later:
+                entry.strikes = max(entry.strikes, SUSPECT)
 
     def _may_go(self, entry: Entry, wall: float) -> bool:
         """Return False, and settle the entry, if it is not to be sent (any more)."""
@@ -223,23 +245,6 @@ class Courier:
             entry.strikes += 1
         heapq.heappush(self._later, (now + delay, entry.number, entry))
 
-    def _tell(self, before: State, verdict: Verdict, now: float) -> None:
-        """Log when deliveries stop and when they go on: two lines an outage, not thousands."""
-        after = self._pace.state
-        if after is before:
-            return
-        if after is State.OPEN:
-            if self._stop_told:
-                self._stop_told = False
-                self._books.tell("deliveries to the events API go on; %d events wait", self._journal.waiting())
-            return
-        if now - self._told.get(verdict.reason, -math.inf) >= _QUIET:
-            self._told[verdict.reason] = now
-            self._stop_told = True
-            self._books.tell(
-                "deliveries to the events API wait (%s): %s Nothing is lost; %d events wait, and one call now and "
-                "then finds out when they can go on.",
-                verdict.reason,
-                verdict.words,
-                self._journal.waiting(),
-            )
+    def _late_in(self, now: float) -> float:
+        """Return the seconds until the oldest call is to be given up; of all, its time comes first."""
+        return self._pace.late_in(next(iter(self._out.values())).start, now) if self._out else math.inf

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -31,6 +32,7 @@ _NOT_LEFT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+_BOTH_WAYS = 2  # socket.SHUT_RDWR
 _CUT_OFF = (httpx.WriteError, httpx.WriteTimeout)
 
 
@@ -77,11 +79,12 @@ class Detour:
         self._headers = dict(headers)
         self._owned = owned
         self._transport: httpx.BaseTransport | None = None
+        self._left = _Left()
         hush()
 
     def send(self, query: str, timeout: float) -> Verdict:
         """Make one call and return what it meant; never raises."""
-        left = _Left()
+        self._left = left = _Left(self._left.stream)
         limit = {"connect": timeout, "read": timeout, "write": timeout, "pool": timeout}
         try:
             if self._transport is None:
@@ -95,6 +98,11 @@ class Detour:
         except (httpx.InvalidURL, UnicodeError) as error:
             return misconfigured(f"the address cannot be used: {type(error).__name__}")
 
+    def cut(self) -> None:
+        """End the call that is under way, from another thread: a read's timeout begins anew with each byte."""
+        with suppress(OSError, AttributeError):  # it is closed already, or no socket of httpcore's
+            self._left.stream.get_extra_info("socket").shutdown(_BOTH_WAYS)
+
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""
         if self._transport is not None and self._owned:
@@ -103,9 +111,10 @@ class Detour:
 
 
 class _Left:
-    """Hears from httpcore how far a request came (the httpx "trace" extension)."""
+    """Hears from httpcore how far a request came, and over which stream (the httpx "trace" extension)."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Any = None) -> None:
+        self.stream = stream
         self.heard = False
         self.written = False
         self._ours = True
@@ -117,6 +126,8 @@ class _Left:
             self._ours = getattr(info.get("request"), "method", b"GET") != b"CONNECT"
         elif name.endswith("send_request_headers.complete") and self._ours:
             self.written = True
+        elif name.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self.stream = info.get("return_value")
 
 
 def _exchange(transport: httpx.BaseTransport, request: httpx.Request, left: _Left, end: float) -> Verdict:

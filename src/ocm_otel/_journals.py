@@ -1,11 +1,14 @@
-"""Which key and which journal the settings ask for, and what to do where they cannot be had."""
+"""Which key, journal and pace the settings ask for, and what to do where they cannot be had."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ocm_otel._account import Account
+from ocm_otel._concert import SharedPace
 from ocm_otel._journal import MemoryJournal
+from ocm_otel._pace import Pace
+from ocm_otel._pacefile import PaceFile
 from ocm_otel._spool import Spool
 from ocm_otel._values import SettingsError
 
@@ -60,3 +63,18 @@ def open_journal(settings: Settings, key: str, books: Books, learn: Callable[[It
         return MemoryJournal(settings.max_queue_size)
     sync = settings.durability == "fsync"
     return Spool(account, books, most_bytes=settings.spool_max_bytes, sync=sync, learn=learn)
+
+
+def open_pace(settings: Settings, journal: Journal, books: Books) -> Pace:
+    """Return the pace of a journal's events: on disk, that of all processes of the account; in memory, our own.
+
+    Args:
+        settings: concurrency, rate, timeout, and what is done without an answer.
+        journal: where the events wait.
+        books: where it is counted that the processes cannot meet.
+    """
+    timeout, careful = settings.timeout / 1000, settings.on_ambiguous == "discard"
+    most, rate = settings.max_concurrency, settings.max_rate
+    if isinstance(journal, Spool):
+        return SharedPace(PaceFile(journal.path, books), most, rate, timeout=timeout, careful=careful)
+    return Pace(most, rate, timeout=timeout, careful=careful)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from ocm_otel._books import Books
 from ocm_otel._courier import Courier
-from ocm_otel._journals import open_journal, usable_key
+from ocm_otel._journals import open_journal, open_pace, usable_key
 from ocm_otel._meters import observe
-from ocm_otel._pace import Pace
 from ocm_otel._process import importing, on_sigterm, register
 from ocm_otel._recent import Recent
 from ocm_otel._settings import Settings, metrics_wanted
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ocm_otel._event import Event
     from ocm_otel._httpx import Transport
     from ocm_otel._journal import Journal, Refused
+    from ocm_otel._pace import Pace
 
 #: The part of the shutdown timeout that is waited; the rest is for putting things away.
 _PATIENCE = 0.9
@@ -68,7 +68,7 @@ class Outbox:
         self.settings = Settings.from_env(report=said.append) if settings is None else settings
         self._given = journal
         self._transport = transport
-        self._pace = pace or (lambda: Pace(self.settings.max_concurrency, self.settings.max_rate))
+        self._pace = pace
         self._closed = ""
         self._recent = Recent()
         self._meter_provider = meter_provider
@@ -94,7 +94,8 @@ class Outbox:
         """Open the journal, and make what works on it; nothing runs yet."""
         self._journal = self._given or open_journal(self.settings, self._key, self.books, self._recent.learn)
         discard, max_age = self.settings.on_ambiguous == "discard", (self.settings.max_age or 0) / 1000
-        self._courier = Courier(self._journal, self._pace(), self.books, discard=discard, max_age=max_age)
+        pace = self._pace() if self._pace else open_pace(self.settings, self._journal, self.books)
+        self._courier = Courier(self._journal, pace, self.books, discard=discard, max_age=max_age)
         self._worker = Worker(
             self._courier,
             self._journal,

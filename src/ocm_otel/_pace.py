@@ -1,12 +1,14 @@
-"""How fast we may go: back-off, Retry-After, rate, calls under way, and the one probe.
+"""How fast we may go: back-off, Retry-After, rate, calls under way, and the probes.
 
 Arithmetic without a clock: `now` comes in, in seconds of any clock that never runs backwards. One pace
-serves all senders of an outbox, so that what one of them hears, all of them heed.
+serves all senders of an outbox, and its `Outlook` serves all processes of an account: what one of
+them hears, all of them heed.
 
-Three states. *Open*: as many calls at once as the limit says; the limit grows while answers are good and
-is halved by a 429. *Away* (no connection, 5xx, silence; also 429): all wait, then one probe asks whether
-the API is back. *Locked out* (401, 403, 404, a redirect …): the same, with much longer waits. What comes of
-calls that started before is no news, but for one thing: a wait that the API asks for is always kept.
+*Open*: as many calls at once as the limit says; the limit grows while answers are good and is halved by a
+429. *Away* (no connection, 5xx; also 429): all wait, then one probe asks whether the API is back. *Silent*:
+the same, but a probe that hangs does not keep the next one waiting, for silence ends without a word to those
+who were caught in it. *Locked out* (401, 403, 404, a redirect …): as away, with much longer waits. What comes
+of calls that started before is no news, but for one thing: a wait that the API asks for is always kept.
 One failed event does not shut the API for its neighbours: while others are answered, it alone waits.
 """
 
@@ -14,10 +16,10 @@ from __future__ import annotations
 
 import math
 import random as _random
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from ocm_otel._verdict import Fate
+from ocm_otel._outlook import WAITS, Outlook, Start, State, backoff
+from ocm_otel._verdict import Failure, Fate, judge_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,49 +27,38 @@ if TYPE_CHECKING:
     from ocm_otel._verdict import Verdict
 
 
-class State(Enum):
-    """What we believe of the API."""
-
-    OPEN = "open"
-    AWAY = "away"
-    THROTTLED = "throttled"
-    LOCKED_OUT = "locked out"
-
-
-#: (first, longest) wait between two probes, seconds.  The longest of AWAY bounds how late the end of an
-#: outage is noticed; that of LOCKED_OUT how late a mended configuration is.
-_WAITS = {State.AWAY: (0.2, 1.5), State.THROTTLED: (0.5, 10.0), State.LOCKED_OUT: (5.0, 60.0)}
 _EVENT_WAIT = (0.2, 60.0)
 _FIRST_LIMIT = 4.0
 #: That many failures with nothing but failures in between, and it is the API, not the events.
 _STREAK = 3
 #: An event with that many strikes fails by itself: its failures are no evidence against the API.
 SUSPECT = 3
+#: Seconds without any answer after which calls under way are thought to hang; more where answers take longer.
+_PATIENCE = 1.2
+#: Seconds that calls which hang are given once others are answered again.
+_GRACE = 0.3
+#: Probes that may hang at the same time in silence.
+MOST_PROBES = 12
 #: Reasons that can only be about the way to the API, never about an event.
 _NO_WAY = frozenset({"no-connection", "no-tls", "cut-off"})
-
-
-def backoff(step: int, first: float, longest: float, random: Callable[[], float] = _random.random) -> float:
-    """Return a wait in seconds: doubled at each step up to `longest`, then taken down by up to a quarter.
-
-    Args:
-        step: 0 for the first wait.
-        first: seconds of the first wait, before the jitter.
-        longest: seconds that are never exceeded.
-        random: gives a number from 0 up to 1.
-    """
-    grown = longest if step > 60 else min(longest, first * 2.0**step)
-    return grown * (1.0 - 0.25 * random())
+_SILENCE = judge_failure(Failure.SILENCE).reason
 
 
 class Pace:
     """How fast one outbox may call the API.
 
     Args:
-        max_concurrency: calls under way at once, at most.
+        max_concurrency: calls under way at once, at most; those that hang in silence are not counted.
         max_rate: calls started in a second, at most; None for no limit.
+        timeout: seconds that a call may take.
+        careful: a call without an answer costs its event (`discard`): then one probe at a time is enough in
+            silence too, and each call has its whole timeout.
         random: gives a number from 0 up to 1; for tests.
         waits: (first, longest) wait between two probes, by state, seconds; for tests.
+
+    Attributes:
+        outlook: what is shared with other processes.
+        limit: calls that may be under way at once for now.
     """
 
     def __init__(
@@ -75,68 +66,121 @@ class Pace:
         max_concurrency: int,
         max_rate: float | None = None,
         *,
+        timeout: float = 10.0,
+        careful: bool = False,
         random: Callable[[], float] = _random.random,
         waits: dict[State, tuple[float, float]] | None = None,
     ) -> None:
-        self.state = State.OPEN
-        self.limit = min(_FIRST_LIMIT, float(max_concurrency))
+        self.outlook = Outlook()
+        self.limit = 1.0  # until the first good answer: a wrong key is to cost one call, not four
         self._most = float(max_concurrency)
         self._gap = 1.0 / max_rate if max_rate else 0.0
         self._burst = max(1.0, (max_rate or 0.0) / 10.0) - 1.0
-        self._next = -math.inf
+        self._timeout = timeout
+        self._careful = careful
         self._random = random
-        self._waits = {**_WAITS, **(waits or {})}
-        self._until = -math.inf
-        self._told = -math.inf  # nobody goes before; we were asked not to
-        self._step = 0
+        self._waits = {**WAITS, **(waits or {})}
+        self._proven = False
         self._streak = 0
-        self._probing = False
+        self._out = 0  # calls under way …
+        self._period = 0  # … and those of them that started since the state changed
+        self._fresh = 0
+        self._quiet = -math.inf  # since then nothing was heard
+        self._patience = _PATIENCE
+        self._newest = -math.inf  # when the newest call started that was answered well
+        self._revived = math.inf  # when silence ended
 
-    def start_in(self, now: float, under_way: int) -> float:
+    @property
+    def state(self) -> State:
+        """What we believe of the API."""
+        return self.outlook.state
+
+    def start_in(self, now: float) -> float:
         """Return the seconds until one more call may start: 0 for now, infinity for "after an answer"."""
-        if self.state is State.OPEN:
-            if under_way >= int(self.limit):
-                return math.inf
-            return max(0.0, self._next - now)
-        if self._probing:
+        outlook = self.outlook
+        if self._out >= 2 * self._most + MOST_PROBES:
             return math.inf
-        return max(0.0, self._until - now, self._told - now, self._next - now)
+        wait = max(0.0, outlook.next - now) if self._gap else 0.0
+        if outlook.state is State.OPEN:
+            if self._fresh < int(self.limit):
+                return wait
+            return max(wait, self._quiet + self._patience - now)  # then a probe, for those under way hang
+        if self._fresh >= MOST_PROBES:
+            return math.inf
+        return max(wait, outlook.until - now, outlook.told - now)
 
-    def started(self, now: float) -> bool:
-        """Note that a call starts; returns True if it is the probe, to be said again to `heard`."""
+    def started(self, now: float) -> Start | None:
+        """Note that a call starts; returns what is to be said again to `heard`; None if it may not after all."""
+        outlook = self.outlook
         if self._gap:
-            self._next = max(self._next, now - self._burst * self._gap) + self._gap
-        if self.state is State.OPEN:
-            return False
-        self._probing = True
-        return True
+            outlook = outlook._replace(next=max(outlook.next, now - self._burst * self._gap) + self._gap)
+        if self._fresh and (outlook.state is State.AWAY or (outlook.state is State.OPEN and not self._has_room())):
+            outlook = outlook._replace(state=State.SILENT, step=0)
+        if outlook.state is not State.OPEN:
+            outlook = outlook._replace(probe=outlook.probe + 1, until=now + self._lease(outlook.state))
+        self._move(outlook, now)
+        self._quiet = self._quiet if self._fresh else max(self._quiet, now)
+        self._fresh += 1
+        self._out += 1
+        return Start(now, outlook.probe if outlook.state is not State.OPEN else 0, self._period)
 
-    def heard(self, verdict: Verdict, now: float, *, probe: bool = False, strikes: int = 0) -> float:
+    def heard(self, verdict: Verdict, now: float, start: Start | None = None, *, strikes: int = 0) -> float:
         """Take in what a call meant; returns the seconds that its own event has to wait, 0 for none.
 
         Args:
             verdict: what the call meant.
             now: when.
-            probe: what `started` returned for this call.
+            start: what `started` returned for this call.
             strikes: how often this event failed before while others were answered.
         """
-        if probe:
-            self._probing = False
+        start = start or Start(now, 0, self._period)
+        self._out = max(0, self._out - 1)
+        self._fresh = max(0, self._fresh - (start.period == self._period))
+        if verdict.reason != _SILENCE:
+            self._quiet = now
         if verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
-            self._heard_good(now, probe=probe)
+            self._heard_good(now, start)
             return 0.0
         if verdict.wait is not None:
             wait = verdict.wait * (1.0 + 0.1 * self._random())  # never earlier than told, and not all at once
-            self._told = max(self._told, now + wait)
-        if verdict.fate is Fate.LOCKED_OUT:
-            self._shut(State.LOCKED_OUT, verdict, now, probe=probe)
-        elif verdict.fate is Fate.THROTTLED:
-            self._shut(State.THROTTLED, verdict, now, probe=probe)
-        elif self.state is State.OPEN and verdict.wait is None and self._by_itself(verdict, strikes):
+            self.outlook = self.outlook._replace(told=max(self.outlook.told, now + wait))
+        current = start.period == self._period
+        is_open = self.state is State.OPEN
+        mild = verdict.fate is Fate.RETRY and verdict.wait is None and is_open
+        if mild and (not current or self._by_itself(verdict, strikes)):
             return backoff(strikes, *_EVENT_WAIT, self._random)
-        else:
-            self._shut(State.AWAY, verdict, now, probe=probe)
+        if (is_open and verdict.wait is not None) or (current and (is_open or start.probe == self.outlook.probe > 0)):
+            self._shut(self._state_of(verdict), verdict, now, start)
         return 0.0
+
+    def late_in(self, start: Start, now: float) -> float:
+        """Return the seconds after which a call is to be given up: it hangs."""
+        end = start.at + self._timeout + 1.0
+        if self.state is State.OPEN and start.period != self._period and not self._careful:
+            end = min(end, max(start.at + self._patience, self._revived + _GRACE))
+        return end - now
+
+    def heed(self, outlook: Outlook, now: float) -> None:
+        """Take over what another process has heard."""
+        self._move(outlook, now)
+
+    def _has_room(self) -> bool:
+        return self._fresh < int(self.limit)
+
+    def _lease(self, state: State) -> float:
+        """Return the seconds that the answer to a probe is waited for before somebody else asks."""
+        if state in (State.AWAY, State.SILENT) and not self._careful:
+            return _PATIENCE * (1.0 - 0.25 * self._random())
+        return self._timeout + 2.0
+
+    def _state_of(self, verdict: Verdict) -> State:
+        """Return what a failure makes us believe."""
+        if verdict.fate is Fate.LOCKED_OUT:
+            return State.LOCKED_OUT
+        if verdict.fate is Fate.THROTTLED:
+            return State.THROTTLED
+        silent = verdict.reason == _SILENCE or self.state is State.SILENT
+        return State.SILENT if silent else State.AWAY
 
     def _by_itself(self, verdict: Verdict, strikes: int) -> bool:
         """Return whether a failure may be its event's own: it is no evidence against the API, or too little."""
@@ -146,31 +190,54 @@ class Pace:
             self._streak += 1
         return self._streak < _STREAK
 
-    def _heard_good(self, now: float, *, probe: bool) -> None:
+    def _heard_good(self, now: float, start: Start) -> None:
         """An answer came: the API is there, and may serve one more call at once."""
+        outlook = self.outlook
         self._streak = 0
-        if self.state is State.OPEN:
+        if start.at >= self._newest:
+            self._newest, self._patience = start.at, max(_PATIENCE, 2.0 * (now - start.at))
+        if outlook.state is State.OPEN:
             # Doubles in each round trip while it is small, then grows by one.
             grow = 1.0 if self.limit < self._most / 2 else 1.0 / self.limit
-            self.limit = min(self._most, self.limit + grow)
+            self.limit = min(self._most, self.limit + grow if self._proven else _FIRST_LIMIT)
+            self._proven = True
             return
-        if now < self._told or (not probe and self.state is State.THROTTLED and now < self._until):
-            return  # an answer to an older call; we were told to wait all the same
-        if self.state is not State.THROTTLED:
-            self.limit = min(self._most, _FIRST_LIMIT)
-        self.state = State.OPEN
-        self._step = 0
+        asked = start.probe > 0 and start.period == self._period
+        if now < outlook.told or (not asked and outlook.state is State.THROTTLED and now < outlook.until):
+            # An answer to an older call, or to a probe; we were told to wait all the same.
+            self.outlook = outlook._replace(until=min(outlook.until, outlook.told)) if asked else outlook
+            return
+        self._move(outlook._replace(state=State.OPEN, step=0), now)
 
-    def _shut(self, state: State, verdict: Verdict, now: float, *, probe: bool) -> None:
+    def _shut(self, state: State, verdict: Verdict, now: float, start: Start) -> None:
         """All wait, as long as told or one step longer than the last time; then one probe."""
-        if self.state is not State.OPEN and not probe:
-            return  # a call from before we shut; its answer is no news
-        if state is State.THROTTLED:
+        outlook = self.outlook
+        step = outlook.step if state is outlook.state else 0
+        first, longest = self._waits[state]
+        if state is State.THROTTLED and state is outlook.state:
             self.limit = max(1.0, self.limit / 2.0)
-        if state is not self.state:
-            self.state, self._step = state, 0
-        if verdict.wait is None:
-            self._until = now + backoff(self._step, *self._waits[state], self._random)
-            self._step += 1
+        if verdict.wait is None:  # from probe to probe, however long an answer takes
+            begun = start.at if start.probe and state in (State.AWAY, State.SILENT) else now
+            until = max(now + first / 2.0, begun + backoff(step, first, longest, self._random))
+            step = min(step + 1, 99)
         else:  # `Retry-After: 0` is no leave to ask without a pause
-            self._until = max(self._told, now + backoff(0, *self._waits[state], self._random))
+            until = max(outlook.told, now + backoff(0, first, longest, self._random))
+        self._move(outlook._replace(state=state, step=step, until=until), now)
+
+    def _move(self, outlook: Outlook, now: float) -> None:
+        """Take `outlook` for what holds now, and draw the conclusions for this process."""
+        before, self.outlook = self.outlook.state, outlook
+        if outlook.state is before:
+            return
+        self._period += 1
+        self._fresh = 0
+        if outlook.state is State.THROTTLED:
+            self.limit = max(1.0, self.limit / 2.0)
+        if outlook.state is State.OPEN:
+            self._streak = 0
+            self._quiet = now
+            self._proven = True
+            if before is not State.THROTTLED:
+                self.limit = min(self._most, _FIRST_LIMIT)
+            if before is State.SILENT:
+                self._revived = now

@@ -64,6 +64,7 @@ class Spool:
         learn: Callable[[Iterable[str]], object] = set,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.path = account.path
         self._account = account
         self._books = books
         self._learn = learn

@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ocm_otel._answer import Answer, NotHTTP
@@ -90,6 +91,11 @@ class Wire:
         else:
             self.close()
         return answer
+
+    def cut(self) -> None:
+        """End the connection from another thread: the call that waits for it sees its end at once."""
+        with suppress(OSError, AttributeError):  # it is closed already
+            self._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
 
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""

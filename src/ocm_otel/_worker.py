@@ -1,8 +1,8 @@
-"""The worker: one thread that drives the courier, and the sender threads that make its calls.
+"""The worker: one thread that drives the courier.
 
 The worker alone touches the courier, so nothing there needs a lock. Everybody else drops an action into
 its inbox: a sender the answer to a call, a flush its mark, `put` an action that does nothing, only if the
-worker sleeps. Inbox and calls are `SimpleQueue`, which may be used from a finalizer or a signal handler in
+worker sleeps. The inbox is a `SimpleQueue`, which may be used from a finalizer or a signal handler in
 the middle of itself.
 
 Threads start when there is work. Where none can be started (the end of the interpreter on some Pythons),
@@ -11,7 +11,6 @@ whoever waits for the outcome drives the courier in its place.
 
 from __future__ import annotations
 
-import contextvars
 import math
 import threading
 import time
@@ -19,13 +18,13 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from ocm_otel._verdict import Failure, judge_failure
+from ocm_otel._senders import Senders, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocm_otel._books import Books
-    from ocm_otel._client import Client, Connection
+    from ocm_otel._client import Client
     from ocm_otel._courier import Call, Courier
     from ocm_otel._journal import Journal
     from ocm_otel._verdict import Verdict
@@ -59,14 +58,10 @@ class Worker:
         self._courier = courier
         self._journal = journal
         self._next_watch = -math.inf if journal.watch_every else math.inf
-        self._make_client = client
-        self._client: Client | None = None
         self._books = books
-        self._timeout = timeout
         self._delay = delay
         self._inbox: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
-        self._senders = 0
+        self._senders = Senders(client, books, self._heard, timeout=timeout)
         self._asleep = False
         self._not_before = -math.inf
         self._stopped = False
@@ -112,7 +107,7 @@ class Worker:
             return True  # it runs, or somebody else is at it
         try:
             if self._thread is None:
-                self._thread = _start_thread("ocm-otel-worker", self._run)
+                self._thread = start_thread("ocm-otel-worker", self._run)
         except RuntimeError as error:
             self._books.add("failed_thread", type(error).__name__)
             return False
@@ -154,12 +149,14 @@ class Worker:
         if now >= self._next_watch:
             self._journal.adopt()
             self._next_watch = now + (self._journal.watch_every or math.inf)
+        for late in self._courier.late(now, time.time()):
+            self._senders.cut(late)
         if now >= self._not_before or self._courier.awaited:
             # Not past the end: a call that cannot be waited for would only be ambiguous.
             while not self._stopped and time.monotonic() < end:
                 if (call := self._courier.due(now, time.time())) is None:
                     break
-                self._hand_out(call, end)
+                self._senders.hand_out(call, end)
         self._asleep = True
         if self._courier.has_ready():
             self._asleep = False  # a further event would not change what we wait for
@@ -186,65 +183,17 @@ class Worker:
     def _stop(self) -> None:
         """Let the senders end once they have made the calls that they have, and this thread with them."""
         self._stopped = True
-        for _ in range(self._senders):
-            self._calls.put(None)
+        self._senders.stop()
 
-    # --- the senders' threads -----------------------------------------------------------------------------
-
-    def _hand_out(self, call: Call, end: float) -> None:
-        """Give a call to a sender, a new one if all have a call; make it here if there can be none."""
-        if self._client is None:
-            try:
-                self._client = self._make_client()
-            except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
-                self._books.add("failed_client", type(error).__name__)
-                self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
-                self._answered(call, judge_failure(Failure.MISCONFIGURED))
-                return
-        if self._courier.under_way > self._senders:
-            try:
-                _start_thread(f"ocm-otel-sender-{self._senders + 1}", partial(self._send_all, self._client))
-                self._senders += 1
-            except RuntimeError as error:
-                self._books.add("failed_thread", type(error).__name__)
-        if self._senders:
-            self._calls.put(call)
-        else:
-            connection = self._client.connect()
-            self._send(connection, call, min(self._timeout, max(0.001, end - time.monotonic())))
-            connection.close()
-
-    def _send_all(self, client: Client) -> None:
-        """Make call after call over one kept connection: a sender's whole life."""
-        connection = client.connect()
-        while (call := self._calls.get()) is not None:
-            self._send(connection, call, self._timeout)
-        connection.close()
-
-    def _send(self, connection: Connection, call: Call, timeout: float) -> None:
-        """Make one call, and put what it meant into the inbox, whatever happens."""
-        verdict = judge_failure(Failure.BROKEN)
-        try:
-            verdict = connection.send(call.entry.query, timeout)
-        except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
-            self._books.add("failed_call", type(error).__name__)
+    def _heard(self, call: Call, verdict: Verdict) -> None:
+        """Take in what a call meant, from any thread."""
         self._inbox.put(partial(self._answered, call, verdict))
 
     def _answered(self, call: Call, verdict: Verdict) -> None:
         """Settle a call, in the worker's thread."""
+        self._senders.back(call)
         self._courier.answered(call, verdict, time.monotonic(), time.time())
 
 
 def _nothing() -> None:
     """Wake the worker, no more."""
-
-
-def _start_thread(name: str, target: Callable[[], object]) -> threading.Thread:
-    """Start a daemon thread that inherits no context: no span, no baggage, no request's variables.
-
-    Raises:
-        RuntimeError: the interpreter starts no threads any more, or the system has none to give.
-    """
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    contextvars.Context().run(thread.start)
-    return thread

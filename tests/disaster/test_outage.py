@@ -192,3 +192,31 @@ def test_what_grew_too_old_is_kept_aside(api, machine):
     (file,) = here.folder.glob("spool/*/refused.jsonl")
     assert file.read_text().count('"too-old"') == 20
     assert set(api.counted) == names("new", 20)
+
+
+@pytest.mark.parametrize("after", ["closed", "held"])
+@pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=SOAK), pytest.param(90, marks=SOAK)])
+def test_all_arrive_soon_after_silence(api, machine, seconds, after):
+    """200 events put while nobody answers count within 2 s of the end of that, those on hanging connections too."""
+    here = machine(endpoint=api.endpoint)
+    alive = here.puppet()
+    assert alive.ask("put", "before", 20) == "20"
+    assert api.wait_for(20)
+    calls_before = len(api.calls)
+    api.mood = lambda name, nth: SILENT
+    assert alive.ask("put", "during", 200) == "200"
+    lasting(seconds)
+    asked = len(api.calls) - calls_before
+    api.mood = lambda name, nth: OK
+    back = time.monotonic()
+    if after == "closed":
+        for transport in list(api.held):
+            transport.abort()
+    assert api.wait_for(220)
+    print(f"all there {max(api.arrived.values()) - back:.2f} s after the end; {asked} calls in {seconds} s")
+    assert max(api.arrived.values()) - back < 2
+    assert until(lambda: alive.books()["delivered"] == 220)
+    assert api.counted == dict.fromkeys(names("before", 20) | names("during", 200), 1)
+    assert asked <= 16 + 1 + seconds / 0.9
+    assert alive.books()["ambiguous"] == len(api.held) == api.ambiguous
+    assert len(alive.log().splitlines()) <= 2

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # They are programs of their own: they serve, print and start other programs.
 PROGRAMS = {"cli", "_cli_refused", "_cli_retry", "_cli_spool", "_census", "_drain", "_terminal", "demo", "emulator"}
 # The journal on disk.
-SPOOL = {"_spool", "_account", "_ledger", "_ledgerset", "_lanes", "_refused"}
+SPOOL = {"_spool", "_account", "_ledger", "_ledgerset", "_lanes", "_refused", "_pacefile"}
 
 OWNED = {
     "an HTTP library": (
@@ -24,7 +24,7 @@ OWNED = {
     ),
     "threads": (
         {"threading.Thread", "threading.Timer", "_thread", "concurrent.futures", "multiprocessing"},
-        {"_outbox", "_worker"} | PROGRAMS,
+        {"_outbox", "_worker", "_senders"} | PROGRAMS,
     ),
     "the process's fork and end": (
         {"atexit", "os.register_at_fork", "os.fork", "os._exit", "weakref.finalize"}, {"_process"},
@@ -42,7 +42,7 @@ OWNED = {
     "an event loop": ({"asyncio"}, {"_outbox"} | PROGRAMS),
 }  # fmt: skip
 
-DECIDERS = {"_event", "_tags", "_verdict", "_pace", "_courier", "_answer"}
+DECIDERS = {"_event", "_tags", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer"}
 EFFECTS = {
     "time", "threading", "socket", "os", "pathlib", "asyncio", "logging", "uuid.uuid1", "uuid.uuid4",
     "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.now", "open", "print", "input",

@@ -1,0 +1,126 @@
+"""The senders: threads that make one call after the other, each over a connection that it keeps.
+
+One driver hands out the calls, and hears from any thread what came of each. A call that hangs can be cut; its
+sender is then free again.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from ocm_otel._verdict import Failure, judge_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocm_otel._books import Books
+    from ocm_otel._client import Client, Connection
+    from ocm_otel._courier import Call
+    from ocm_otel._verdict import Verdict
+
+
+class Senders:
+    """Threads that make calls, as many as there are calls at once.
+
+    Args:
+        client: makes the client; called once, in the driver's thread, for it is slow.
+        books: where a failure of our own is counted.
+        heard: told what each call meant, in any thread.
+        timeout: seconds that one call may take.
+    """
+
+    def __init__(
+        self,
+        client: Callable[[], Client],
+        books: Books,
+        heard: Callable[[Call, Verdict], object],
+        *,
+        timeout: float,
+    ) -> None:
+        self._make_client = client
+        self._client: Client | None = None
+        self._books = books
+        self._heard = heard
+        self._timeout = timeout
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._threads = 0
+        self._busy: dict[int, Connection | None] = {}  # by the call's identity; None before it has a sender
+
+    # --- the driver's thread ------------------------------------------------------------------------------
+
+    def hand_out(self, call: Call, end: float) -> None:
+        """Give a call to a sender, a new one if all have a call; make it here, until `end`, if there can be none."""
+        self._busy[id(call)] = None
+        if self._client is None:
+            try:
+                self._client = self._make_client()
+            except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
+                self._books.add("failed_client", type(error).__name__)
+                self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
+                self._heard(call, judge_failure(Failure.MISCONFIGURED))
+                return
+        if len(self._busy) > self._threads:
+            try:
+                start_thread(f"ocm-otel-sender-{self._threads + 1}", partial(self._send_all, self._client))
+                self._threads += 1
+            except RuntimeError as error:
+                self._books.add("failed_thread", type(error).__name__)
+        if self._threads:
+            self._calls.put(call)
+        else:
+            connection = self._client.connect()
+            self._send(connection, call, min(self._timeout, max(0.001, end - time.monotonic())))
+            connection.close()
+
+    def back(self, call: Call) -> None:
+        """Take note that a call's sender is free again."""
+        self._busy.pop(id(call), None)
+
+    def cut(self, call: Call) -> None:
+        """Cut the connection of a call that hangs; one that has no sender yet is not made any more."""
+        connection = self._busy.get(id(call))
+        if connection is not None:
+            connection.cut()
+        else:
+            self.back(call)
+
+    def stop(self) -> None:
+        """Let all end once they have made the calls that they have."""
+        for _ in range(self._threads):
+            self._calls.put(None)
+
+    # --- the senders' threads -----------------------------------------------------------------------------
+
+    def _send_all(self, client: Client) -> None:
+        """Make call after call over one kept connection: a sender's whole life."""
+        connection = client.connect()
+        while (call := self._calls.get()) is not None:
+            if id(call) in self._busy:
+                self._busy[id(call)] = connection
+                self._send(connection, call, self._timeout)
+        connection.close()
+
+    def _send(self, connection: Connection, call: Call, timeout: float) -> None:
+        """Make one call, and say what it meant, whatever happens."""
+        verdict = judge_failure(Failure.BROKEN)
+        try:
+            verdict = connection.send(call.entry.query, timeout)
+        except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
+            self._books.add("failed_call", type(error).__name__)
+        self._heard(call, verdict)
+
+
+def start_thread(name: str, target: Callable[[], object]) -> threading.Thread:
+    """Start a daemon thread that inherits no context: no span, no baggage, no request's variables.
+
+    Raises:
+        RuntimeError: the interpreter starts no threads any more, or the system has none to give.
+    """
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    contextvars.Context().run(thread.start)
+    return thread
