@@ -106,7 +106,7 @@ import itertools, math
 import ocm_otel._client
 rooms = (
     "_outbox.py", "_spool.py", "_lanes.py", "_ledger.py", "_record.py", "_account.py", "_ledgerset.py",
-    "_courier.py", "_worker.py", "_process.py",
+    "_courier.py", "_worker.py", "_senders.py", "_process.py", "_concert.py", "_pacefile.py",
 )
 events, long, stride, armed = (int(os.environ[name]) for name in ("EVENTS", "LONG", "STRIDE", "ARMED"))
 counting = False

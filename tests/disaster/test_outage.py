@@ -83,7 +83,7 @@ def test_an_outage_may_outlast_the_process(api, machine, how, seconds):
 
 
 def test_no_call_comes_earlier_than_told(api, machine):
-    """In a storm of 429 no call comes before the time that Retry-After names, and in the end all are there."""
+    """In a storm of 429 no call of any process comes before the time that Retry-After names; in the end all are there."""
     end = time.monotonic() + 6
     waits = {"1": 1.0, "2": 2.0}
 
@@ -93,16 +93,18 @@ def test_no_call_comes_earlier_than_told(api, machine):
         return status(429, f"retry-after: {1 + nth % 2}\r\n")
 
     api.mood = storm
-    alive = machine(endpoint=api.endpoint).puppet()
-    assert alive.ask("put", "a", 100) == "100"
-    assert api.wait_for(100, 30)
+    here = machine(endpoint=api.endpoint)
+    several = [here.puppet() for _ in range(3)]
+    for number, one in enumerate(several):
+        assert one.ask("put", f"p{number}", 50) == "50"
+    assert api.wait_for(150, 30)
     told = [(at, waits[deed.headers[13]]) for at, _, deed in api.calls if deed.status == 429]
     # A call that was under way when the answer was given is no breach: 0.2 s are time enough to arrive.
     early = [(at - when, wait) for at, _, _ in api.calls for when, wait in told if 0.2 < at - when < wait - 0.001]
     assert early == []
     assert 4 <= len(told) <= 4 + 6
     assert set(api.counted.values()) == {1}
-    assert until(lambda: alive.books()["waiting"] == 0)
+    assert until(lambda: all(one.books()["waiting"] == 0 for one in several))
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=SOAK)])
@@ -146,21 +148,6 @@ def test_a_burst_into_a_dead_server(api, machine, count):
     assert set(api.counted.values()) == {1}
     assert len(second.log().splitlines()) <= 5
     print(f"memory grew by {grown / 1e6:.1f} MB")
-
-
-def test_several_senders_do_not_stampede(api, machine):
-    """While the API is away each process has one call under way at most, and asks no oftener than once a second."""
-    here = machine(endpoint=api.endpoint)
-    several = [here.puppet() for _ in range(3)]
-    outage = Outage(api, "503")
-    for number, one in enumerate(several):
-        assert one.ask("put", f"p{number}", 100) == "100"
-    lasting(4)
-    times = [at for at, _, _ in api.calls]
-    assert len([at for at in times if at > times[0] + 2]) <= 3 * 3
-    outage.end()
-    assert api.wait_for(300)
-    assert set(api.counted.values()) == {1}
 
 
 def test_redirects_and_silence_keep_events(api, machine):
