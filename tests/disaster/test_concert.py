@@ -54,7 +54,7 @@ def test_a_wrong_key_is_asked_of_by_one(api, machine):
 
 
 def test_one_stream_of_probes_and_one_recovery(api, machine):
-    """In an outage four processes make one stream of probes; within 2 s of its end all that all of them owe is there."""
+    """In an outage four processes make one stream of probes; within 2 s of its end all that they owe is there."""
     all_of_them = several(machine(endpoint=api.endpoint), 4)
     api.mood = lambda name, nth: status(503)
     expected = put_all(all_of_them, 50)

@@ -9,6 +9,7 @@ import pytest
 
 from .world import (
     CUT,
+    DRIBBLE,
     LATE_504,
     LOST,
     LOST_BY_RESET,
@@ -16,6 +17,7 @@ from .world import (
     RESET,
     SILENT,
     SILENT_COUNTED,
+    names,
     status,
     until,
 )
@@ -119,3 +121,15 @@ def test_refused_events_are_kept_and_the_others_go_on(emulator, machine):
     assert file.read_text().count("no-type-parameter") == 10
     assert here.puppet().books()["waiting"] == 0
     assert emulator.count == 10
+
+
+@pytest.mark.parametrize("policy", ["retry", "discard"])
+def test_an_answer_that_never_ends(api, machine, policy):
+    """A call whose answer dribbles in for ever is given up and its connection cut, as if no answer had come."""
+    api.mood = lambda name, nth: DRIBBLE if nth == 1 and name in names("a", 3) else OK
+    alive = machine(endpoint=api.endpoint, timeout=500, on_ambiguous=policy).puppet()
+    assert alive.ask("put", "a", 20) == "20"
+    assert until(lambda: alive.books()["waiting"] == 0)
+    assert set(api.counted) == names("a", 20) - (names("a", 3) if policy == "discard" else set())
+    assert alive.books()["ambiguous"] == len(api.held) == 3
+    assert until(lambda: all(transport.is_closing() for transport in api.held))

@@ -83,7 +83,7 @@ def test_an_outage_may_outlast_the_process(api, machine, how, seconds):
 
 
 def test_no_call_comes_earlier_than_told(api, machine):
-    """In a storm of 429 no call of any process comes before the time that Retry-After names; in the end all are there."""
+    """In a storm of 429 no call of any process comes before the time that Retry-After names; in the end all come."""
     end = time.monotonic() + 6
     waits = {"1": 1.0, "2": 2.0}
 

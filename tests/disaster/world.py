@@ -54,7 +54,8 @@ class Deed:
     """What the API does with one call.
 
     Attributes:
-        how: `answer`, `cut` (close without a word), `reset` (likewise, with RST), `hold` (say nothing).
+        how: `answer`, `cut` (close without a word), `reset` (likewise, with RST), `hold` (say nothing), `dribble`
+            (begin an answer, and never come to its end).
         status: of the answer.
         counted: whether the event counts.
         headers: further lines of the answer's head, each with its line end.
@@ -77,6 +78,7 @@ LOST_BY_RESET = Deed("reset", counted=True)
 CUT = Deed("cut")
 RESET = Deed("reset")
 SILENT = Deed("hold")
+DRIBBLE = Deed("dribble")
 SILENT_COUNTED = Deed("hold", counted=True)
 LATE_504 = Deed(status=504, counted=True)
 
@@ -199,7 +201,7 @@ class Api:
             if deed.counted:
                 self.counted[name] += 1
                 self.arrived.setdefault(name, now)
-            if deed.how == "hold":
+            if deed.how in ("hold", "dribble"):
                 self.held.append(transport)
             self._changed.notify_all()
         if deed.how == "answer":
@@ -208,6 +210,15 @@ class Api:
             transport.close()
         elif deed.how == "reset":
             reset(transport)
+        elif deed.how == "dribble":
+            transport.write(b"HTTP/1.1 200 OK\r\n")
+            self._dribble(transport)
+
+    def _dribble(self, transport: asyncio.Transport) -> None:
+        """Write a line of an answer's head, and another one a little later, as long as somebody listens."""
+        if not transport.is_closing():
+            transport.write(b"x-more: to come\r\n")
+            self._loop.call_later(0.1, self._dribble, transport)
 
 
 class _Connection(asyncio.Protocol):
