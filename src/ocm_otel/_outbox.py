@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ocm_otel._pace import Pace
 
 #: The part of the shutdown timeout that is waited; the rest is for putting things away.
-_PATIENCE = 0.9
+_PATIENCE = 0.8
 
 
 class Outbox:

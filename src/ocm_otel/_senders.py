@@ -100,7 +100,7 @@ class Senders:
         """Make call after call over one kept connection: a sender's whole life."""
         connection = client.connect()
         while (call := self._calls.get()) is not None:
-            if id(call) in self._busy:
+            if id(call) in self._busy:  # else it was given up before it had a sender
                 self._busy[id(call)] = connection
                 self._send(connection, call, self._timeout)
         connection.close()
@@ -112,6 +112,8 @@ class Senders:
             verdict = connection.send(call.entry.query, timeout)
         except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
             self._books.add("failed_call", type(error).__name__)
+        if self._busy.get(id(call)) is not None:
+            self._busy[id(call)] = None  # the connection is not to be cut any more: another call may have it
         self._heard(call, verdict)
 
 
