@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ocm_otel._journal import Journal, Refused
     from ocm_otel._pace import Pace
 
-#: The part of the shutdown timeout that is waited; the rest is for putting things away.
-_PATIENCE = 0.8
+#: Seconds of the shutdown timeout, half of it at most, that are not waited but kept for putting things away.
+_PUTTING_AWAY = 0.25
 
 
 class Outbox:
@@ -160,8 +160,8 @@ class Outbox:
         started = time.monotonic()
         if timeout is not None:
             return self._worker.settled(started + timeout)
-        limit = _PATIENCE * self.settings.shutdown_timeout / 1000 - self._spent
-        settled = self._worker.settled(started + max(0.0, limit))
+        limit = self.settings.shutdown_timeout / 1000
+        settled = self._worker.settled(started + max(0.0, limit - min(_PUTTING_AWAY, limit / 2) - self._spent))
         self._spent = 0.0 if settled else self._spent + time.monotonic() - started
         return settled
 

@@ -43,7 +43,7 @@ def test_exit_against_a_silent_server(api, machine):
         took.append(busy.end())
         assert "not delivered; they wait on disk" in busy.log()
     print(f"idle {idle:.2f} s, silent {sorted(took)}")
-    assert min(took) - idle < 1.3  # a second, and what a busy machine adds
+    assert min(took) - idle < 1.0
     delivered_by_the_next(api, here, names("t0", 50) | names("t1", 50) | names("t2", 50))
 
 
