@@ -5,6 +5,7 @@
             owner                        locked by it as long as it lives
             000001.ledger …
         refused.jsonl                    what the API would not have
+        pace                             how fast all processes may go
 
 Directories are 0700 and files 0600. A directory that belongs to somebody else, that others may write to,
 or that is a link, is not used.

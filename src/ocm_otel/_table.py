@@ -141,14 +141,15 @@ TABLE: tuple[Setting, ...] = (
         "max_concurrency",
         16,
         "calls",
-        "How many calls may be under way at once.",
+        "How many calls a process may have under way at once; those that hang in silence are not counted.",
         read_whole(1, 1_000),
     ),
     Setting(
         "max_rate",
         None,
         "events a second",
-        "How many calls may be started in a second; no limit if unset.",
+        "How many calls may be started in a second, by all processes of the account on a machine together; "
+        "no limit if unset.",
         read_rate,
     ),
     Setting(
