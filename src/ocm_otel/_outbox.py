@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ocm_otel._journal import Journal, Refused
     from ocm_otel._pace import Pace
 
-#: Seconds of the shutdown timeout, half of it at most, that are not waited but kept for putting things away.
+#: Seconds of the shutdown timeout, a quarter of it at most, that are not waited but kept for putting things away.
 _PUTTING_AWAY = 0.25
 
 
@@ -161,7 +161,7 @@ class Outbox:
         if timeout is not None:
             return self._worker.settled(started + timeout)
         limit = self.settings.shutdown_timeout / 1000
-        settled = self._worker.settled(started + max(0.0, limit - min(_PUTTING_AWAY, limit / 2) - self._spent))
+        settled = self._worker.settled(started + max(0.0, limit - min(_PUTTING_AWAY, limit / 4) - self._spent))
         self._spent = 0.0 if settled else self._spent + time.monotonic() - started
         return settled
 

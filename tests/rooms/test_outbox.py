@@ -118,7 +118,7 @@ def test_the_default_time_limit_is_spent_once(wire, make_outbox):
     outbox.put(Event("a"))
     started = time.monotonic()
     assert [outbox.flush() for _ in range(4)] == [False] * 4
-    assert 0.35 <= time.monotonic() - started < 0.7  # nine tenths of it; the rest is for putting things away
+    assert 0.29 <= time.monotonic() - started < 0.7  # three quarters; the rest is for putting things away
 
 
 @pytest.mark.parametrize("limit", [float("inf"), 10**9, -1])
