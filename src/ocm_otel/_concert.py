@@ -96,7 +96,7 @@ class SharedPace(Pace):
             # Who mends a configuration starts the process anew, and is not to wait for a minute.
             until = min(until, now + backoff(0, *self._waits[State.LOCKED_OUT], self._random))
         told, due = min(said.told, now + 1.1 * LONGEST_WAIT), min(said.next, now + self._gap)
-        self.heed(said._replace(until=until, told=told, next=due), now)
+        self._move(said._replace(until=until, told=told, next=due), now)
 
     def _write(self) -> None:
         self._seen = self.outlook

@@ -111,18 +111,14 @@ class Pace:
 
     def started(self, now: float) -> Start | None:
         """Note that a call starts; returns what is to be said again to `heard`; None if it may not after all."""
-        outlook = self.outlook
-        if self._gap:
-            outlook = outlook._replace(next=max(outlook.next, now - self._burst * self._gap) + self._gap)
-        if self._fresh and (outlook.state is State.AWAY or (outlook.state is State.OPEN and not self._has_room())):
-            outlook = outlook._replace(state=State.SILENT, step=0)
-        if outlook.state is not State.OPEN:
-            outlook = outlook._replace(probe=outlook.probe + 1, until=now + self._lease(outlook.state))
-        self._move(outlook, now)
-        self._quiet = self._quiet if self._fresh else max(self._quiet, now)
+        probe = 0
+        if self._gap or self.outlook.state is not State.OPEN or not self._has_room():
+            probe = self._take_turn(now)
+        if self._fresh == 0:
+            self._quiet = max(self._quiet, now)
         self._fresh += 1
         self._out += 1
-        return Start(now, outlook.probe if outlook.state is not State.OPEN else 0, self._period)
+        return Start(now, probe, self._period)
 
     def heard(self, verdict: Verdict, now: float, start: Start | None = None, *, strikes: int = 0) -> float:
         """Take in what a call meant; returns the seconds that its own event has to wait, 0 for none.
@@ -160,9 +156,17 @@ class Pace:
             end = min(end, max(start.at + self._patience, self._revived + _GRACE))
         return end - now
 
-    def heed(self, outlook: Outlook, now: float) -> None:
-        """Take over what another process has heard."""
+    def _take_turn(self, now: float) -> int:
+        """Let the next call start later; returns the number of the probe that this one is, 0 for none."""
+        outlook = self.outlook
+        if self._gap:
+            outlook = outlook._replace(next=max(outlook.next, now - self._burst * self._gap) + self._gap)
+        if self._fresh and (outlook.state is State.AWAY or (outlook.state is State.OPEN and not self._has_room())):
+            outlook = outlook._replace(state=State.SILENT, step=0)
+        if outlook.state is not State.OPEN:
+            outlook = outlook._replace(probe=outlook.probe + 1, until=now + self._lease(outlook.state))
         self._move(outlook, now)
+        return outlook.probe if outlook.state is not State.OPEN else 0
 
     def _has_room(self) -> bool:
         return self._fresh < int(self.limit)
