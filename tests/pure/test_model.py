@@ -344,8 +344,8 @@ def live(history: History, chance: random.Random, steps: int) -> None:
 
 @pytest.mark.parametrize("block", range(4))
 def test_histories_with_moods(block):
-    """A thousand histories a block: each event once, never too early, one probe, and all there soon after."""
-    for seed in range(block * 1000, block * 1000 + 1000):
+    """Seven hundred histories a block: each event once, never too early, one probe, and all there soon after."""
+    for seed in range(block * 700, block * 700 + 700):
         chance = random.Random(seed)
         most, rate = chance.choice([1, 2, 16]), chance.choice([None, None, 5.0])
         history = History(chance.random() < 0.4, most, rate, seed, chance.choice([1, 1, 2, 3]))

@@ -8,7 +8,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocm_otel._concert import LOOK_EVERY, SharedPace
@@ -230,6 +230,7 @@ def test_an_outage_is_probed_often_enough():
     assert len(gaps) < 3600 / 1.1 + 10
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 5_000), st.integers(0, 100), st.integers(1, 64), st.floats(0.0, 0.2))
 def test_the_rate_holds_in_any_window(rate, seed, most, latency):
     """In no window are more calls started than rate times window, plus the burst of a tenth of a second."""
@@ -414,6 +415,7 @@ def test_the_rate_is_that_of_all():
     assert 195 <= starts <= 204
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Outlook, st.sampled_from(State), st.integers(0, 2**53), st.floats(0, 1e18), st.floats(0, 1e18),
