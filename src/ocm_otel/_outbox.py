@@ -96,14 +96,8 @@ class Outbox:
         discard, max_age = self.settings.on_ambiguous == "discard", (self.settings.max_age or 0) / 1000
         pace = self._pace() if self._pace else open_pace(self.settings, self._journal, self.books)
         self._courier = Courier(self._journal, pace, self.books, discard=discard, max_age=max_age)
-        self._worker = Worker(
-            self._courier,
-            self._journal,
-            self._make_client,
-            self.books,
-            timeout=self.settings.timeout / 1000,
-            delay=self.settings.schedule_delay / 1000,
-        )
+        timeout, delay = self.settings.timeout / 1000, self.settings.schedule_delay / 1000
+        self._worker = Worker(self._courier, self._journal, self._make_client, self.books, timeout=timeout, delay=delay)
 
     def _make_client(self) -> Client:
         """Return the client; its import is paid here, in the background, at the first event."""
