@@ -219,3 +219,8 @@ def config_file(environ: Mapping[str, str] | None = None) -> str:
     """Return the path of the YAML file that configures OpenTelemetry, an empty text if there is none."""
     environ = os.environ if environ is None else environ
     return environ.get("OTEL_CONFIG_FILE", "").strip()
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process's variables, for a command that judges what OpenTelemetry's own ones will do."""
+    return os.environ

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ocm_otel._cli_check import check
 from ocm_otel._cli_spool import spool
 from ocm_otel._event import Event, InvalidEvent
 from ocm_otel._setting import PREFIX, Setting
@@ -224,6 +225,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         click.secho(source, fg="red" if source.startswith("wrong") else None, dim=source == "default")
 
 
+main.add_command(check)
 main.add_command(spool)
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from .conftest import Room
 
 # They are programs of their own: they serve, print and start other programs.
-PROGRAMS = {"cli", "_cli_refused", "_cli_retry", "_cli_spool", "_census", "_drain", "_terminal", "demo", "emulator"}
+PROGRAMS = {
+    "cli", "_cli_check", "_check_call", "_check_process", "_check_spool", "_cli_refused", "_cli_retry", "_cli_spool",
+    "_census", "_drain", "_terminal", "demo", "emulator",
+}  # fmt: skip
 # The journal on disk.
 SPOOL = {"_spool", "_account", "_ledger", "_ledgerset", "_lanes", "_refused", "_pacefile"}
 
