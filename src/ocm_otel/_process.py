@@ -8,6 +8,7 @@ handed over what they still had. Python has no way to take such a hook back, so 
 from __future__ import annotations
 
 import atexit
+import logging  # noqa: F401 - its own fork hook must be set before ours, or the two wait for each other's lock
 import os
 import signal
 import threading

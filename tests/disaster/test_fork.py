@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -180,3 +182,31 @@ def test_forks_under_hot_threads(api, machine, forks):
     print(f"{len(expected)} events, {len(twice)} counted twice")
     # A child that ends at once may have a call under way; nobody else's event counts twice.
     assert twice <= {f"child-{number}" for number in range(0, forks, 2)}
+
+
+#: The import of a module in the background, which makes loggers, and a fork in the middle of it.
+IMPORTING = """
+from ocm_otel import _process  # before anything else, so that it is the first to set its hooks
+import logging, os, threading, warnings
+warnings.simplefilter("ignore")  # Python 3.12 and later warn of a fork beside threads
+begun = threading.Event()
+
+def load():
+    with _process.importing:
+        begun.set()
+        for number in range(30_000):
+            logging.getLogger(str(number))
+
+thread = threading.Thread(target=load)
+thread.start()
+begun.wait()
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+thread.join()
+"""
+
+
+def test_a_fork_in_the_middle_of_an_import_that_makes_loggers() -> None:
+    """Our hook before a fork and logging's do not wait for each other's lock."""
+    subprocess.run([sys.executable, "-c", IMPORTING], check=True, timeout=60)
