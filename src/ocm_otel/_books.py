@@ -44,8 +44,8 @@ class Snapshot:
         retried: calls that had to be made again.
         reasons: the same numbers by reason, ``{"refused": {"no-type-parameter": 1}}``, and every other
             note there is: ``mended`` (sent without an id that was none), ``invalid`` (a tag without a
-            usable type), ``incomplete`` (a course event without a course), ``skipped``, ``failed_…`` (our own
-            failures).
+            usable type), ``incomplete`` (a course event without a course), ``skipped``, ``lost`` (a tag
+            that never became an event, or only in part), ``failed_…`` (our own failures).
     """
 
     accepted: int

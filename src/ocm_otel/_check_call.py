@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ocm_otel._event import Event
 from ocm_otel._findings import Finding, fine, problem, warning
-from ocm_otel._table import PREFIX
+from ocm_otel._setting import PREFIX
 from ocm_otel._verdict import Fate, Verdict
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ocm_otel._account import UnusableSpool
 from ocm_otel._census import Census, Standing
 from ocm_otel._findings import Finding, fine, problem, warning
-from ocm_otel._table import PREFIX
+from ocm_otel._setting import PREFIX
 from ocm_otel._terminal import in_bytes, in_time, plain
 from ocm_otel._values import SettingsError
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocm_otel._findings import Finding, fine, problem, warning
+from ocm_otel._setting import PREFIX
 from ocm_otel._terminal import short
 
 if TYPE_CHECKING:
@@ -166,10 +167,10 @@ def sampler(environ: Mapping[str, str], there: Installed) -> list[Finding]:
             )
         ]
     if name == "ocm_record":
-        return [fine("sampler", "ocm_record: a tagged span is an event whether it is sampled or not")]
+        return [_ours(environ.get(f"{PREFIX}SAMPLER_MODE", "").strip().lower() or "all")]
     if name in _DROPPING:
         argument = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
-        whole = short(f"{name}={argument}" if argument else name)
+        whole = short(f"{name},{argument}" if argument else name)
         return [
             warning(
                 "sampler",
@@ -178,6 +179,14 @@ def sampler(environ: Mapping[str, str], there: Installed) -> list[Finding]:
             )
         ]
     return [fine("sampler", f"{name}: nothing is dropped that a caller did not drop")]
+
+
+def _ours(mode: str) -> Finding:
+    """Return what our sampler does in a mode."""
+    if mode == "all":
+        return fine("sampler", "ocm_record: a tagged span is an event whether it is sampled or not")
+    said = f"ocm_record, with {PREFIX}SAMPLER_MODE={short(mode)}: not all dropped spans are recorded"
+    return warning("sampler", said, "Set it to all, unless you know which of your spans bear tags.")
 
 
 def limits(environ: Mapping[str, str]) -> list[Finding]:

@@ -7,10 +7,13 @@ application; what is caught is counted as ``failed_door`` and told once. It know
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from ocm_otel import _tags
+from ocm_otel import _explain, _tags
 from ocm_otel._books import Books
+from ocm_otel._explain_doors import explain_outcomes
+from ocm_otel._explain_lost import watch
 from ocm_otel._identity import NOTHING_BESIDE, Beside, completed
 
 # Imported here and not at the first event: the import registers what is to happen at exit, and must
@@ -27,6 +30,14 @@ if TYPE_CHECKING:
 last_resort = Books()
 
 _SHOWN_TYPE = 60
+_CUT = (
+    "%s has just as many characters as an attribute may have here, %d, and may have been cut: raise "
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT; the event goes on as it is"
+)
+_PUSHED_OUT = (
+    "a span or line with too many attributes lost %s, and kept %s: no event is made of it; raise "
+    "OTEL_ATTRIBUTE_COUNT_LIMIT, or set the tags last"
+)
 
 
 def admit(
@@ -123,6 +134,33 @@ class Door:
         """Whether the door is to give a line an id that the doors behind it can see."""
         return self.outbox().settings.stamp_event_id
 
+    def lost(self, reason: str, message: str, *args: object) -> None:
+        """Count a tag that never became an event, or only in part, and tell the first of each reason."""
+        books = self.outbox().books
+        books.add("lost", reason)
+        books.report((self.name, "lost", reason), message, *args)
+
+    def cut(self, tags: Mapping[str, object], limit: int | None) -> None:
+        """See whether OpenTelemetry may have cut a tag: one that is just as long as a value may be.
+
+        Args:
+            tags: the attributes.
+            limit: how many characters a value may have; None for any number.
+        """
+        if limit is None:
+            return
+        for tag in _tags.ALL:
+            value = tags.get(tag)
+            if isinstance(value, str) and len(value) == limit:
+                self.lost("cut", _CUT, tag, limit)
+
+    def pushed_out(self, fields: Mapping[str, object]) -> None:
+        """See whether OpenTelemetry dropped the type of a record with too many attributes: other tags are left."""
+        for tag in _tags.ALL:
+            if tag in fields:
+                self.lost("pushed_out", _PUSHED_OUT, _tags.TYPE, tag)
+                return
+
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the outbox is empty, and leave it open, for others may use it.
 
@@ -160,3 +198,8 @@ class Door:
             self.name,
             kind,
         )
+
+
+if _explain.ON:
+    explain_outcomes(sys.modules[__name__], Door)
+    watch()

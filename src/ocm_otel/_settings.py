@@ -61,6 +61,7 @@ class Settings:
     entity_id: str | int | None = None
     user_id_hash_key: str | None = None
     stamp_event_id: bool = True
+    explain: bool = False
 
     def __post_init__(self) -> None:
         for setting in TABLE:
@@ -219,6 +220,11 @@ def config_file(environ: Mapping[str, str] | None = None) -> str:
     """Return the path of the YAML file that configures OpenTelemetry, an empty text if there is none."""
     environ = os.environ if environ is None else environ
     return environ.get("OTEL_CONFIG_FILE", "").strip()
+
+
+def explaining() -> bool:
+    """Return True if this process is to tell what becomes of each tag."""
+    return Settings.from_env().explain
 
 
 def environment() -> Mapping[str, str]:

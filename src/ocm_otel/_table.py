@@ -224,4 +224,12 @@ TABLE: tuple[Setting, ...] = (
         "that it passes knows it; with `false` lines stay as they are, and one that passes two doors may be two.",
         read=read_flag,
     ),
+    Setting(
+        "explain",
+        default=False,
+        unit="",
+        help="Whether to tell on standard error what becomes of each tag, and of what is nearly one, and why; "
+        "`ocm-otel explain` sets it. It is read from the environment when the first door is imported.",
+        read=read_flag,
+    ),
 )

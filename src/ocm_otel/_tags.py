@@ -20,6 +20,7 @@ COURSE = "ocm.course_id"
 USER = "ocm.user_id"
 ENTITY = "ocm.entity_id"
 EVENT = "ocm.event_id"
+ALL = (TYPE, COURSE, USER, ENTITY, EVENT)
 
 #: The one key of the nested form: ``ocm={"event_type": "course-save", "course_id": 7}``.
 NESTED = "ocm"
@@ -27,7 +28,7 @@ NESTED = "ocm"
 KEYWORD_TYPE = "ocm_event_type"
 
 #: Each tag with its name in the keyword form and in the nested form.
-_FORMS = tuple((tag, tag.replace(".", "_"), tag.removeprefix("ocm.")) for tag in (TYPE, COURSE, USER, ENTITY, EVENT))
+_FORMS = tuple((tag, tag.replace(".", "_"), tag.removeprefix("ocm.")) for tag in ALL)
 
 
 class Reading(NamedTuple):

@@ -73,10 +73,17 @@ def in_time(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def write_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, left: int) -> None:
-    """Write rows under their heads, in columns as wide as they have to be; the first `left` stand to the left."""
+def write_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, left: int, err: bool = False) -> None:
+    """Write rows under their heads, in columns as wide as they have to be; the first `left` stand to the left.
+
+    Args:
+        heads: of the columns.
+        rows: of texts.
+        left: how many columns are not numbers.
+        err: write to standard error.
+    """
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     for row in (heads, *rows):
         cells = [cell.ljust(width) for cell, width in zip(row[:left], widths[:left], strict=True)]
         cells += [cell.rjust(width) for cell, width in zip(row[left:], widths[left:], strict=True)]
-        click.secho("  ".join(cells).rstrip(), bold=row is heads)
+        click.secho("  ".join(cells).rstrip(), bold=row is heads, err=err)

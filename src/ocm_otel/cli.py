@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ocm_otel._cli_check import check
+from ocm_otel._cli_explain import explain
 from ocm_otel._cli_spool import spool
 from ocm_otel._event import Event, InvalidEvent
 from ocm_otel._setting import PREFIX, Setting
@@ -226,6 +227,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 
 main.add_command(check)
+main.add_command(explain)
 main.add_command(spool)
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel._doors import Door
+from ocm_otel._explain_doors import explain, of_record
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, stamped
 from ocm_otel._tags import EVENT, find
@@ -72,3 +73,6 @@ class OCMHandler(logging.Handler):
     def flush(self) -> None:
         """Deliver what waits, as long as ``shutdown_timeout`` allows; the outbox stays open."""
         self._door.flush(None)
+
+
+explain(OCMHandler, "emit", of_record)

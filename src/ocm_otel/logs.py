@@ -13,6 +13,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 
 from ocm_otel._doors import Door
+from ocm_otel._explain_doors import explain, of_log_record
 from ocm_otel._identity import Beside, from_baggage
 from ocm_otel._lines import fresh, of_moment, source, stamped, without_cut_id
 from ocm_otel._tags import EVENT, find
@@ -47,9 +48,12 @@ class _LogDoor(Door):
             fields: Mapping[str, object] = getattr(attributes, "_dict", attributes)
             tags = find(fields)
             if tags is not None:
+                self.cut(tags, getattr(attributes, "max_value_len", None))
                 tags = without_cut_id(tags, attributes)
                 name = None if EVENT in tags else self._line_id(record, attributes)
                 self.admit(tags, name, Beside(fields, self._baggage(record), _resource(record)))
+            elif getattr(attributes, "dropped", 0):
+                self.pushed_out(fields)
         except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
             self.failed(error)
 
@@ -74,6 +78,9 @@ class _LogDoor(Door):
 
 def _resource(record: ReadableLogRecord | ReadWriteLogRecord) -> Mapping[str, object]:
     return {} if record.resource is None else record.resource.attributes
+
+
+explain(_LogDoor, "take", of_log_record)
 
 
 class OCMLogRecordProcessor(LogRecordProcessor):

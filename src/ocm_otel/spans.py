@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from ocm_otel._doors import Door
+from ocm_otel._explain_doors import explain, of_span
 from ocm_otel._identity import Beside, from_baggage
 from ocm_otel._lines import without_cut_id
 from ocm_otel._tags import TYPE
@@ -61,11 +62,15 @@ class _SpanDoor(Door):
             baggage = self._noted(span) if self._started else _NONE
             # The SDK's public properties copy or wrap on each access: 0.5 µs on every untagged span.
             try:
-                attributes = private._attributes._dict  # noqa: SLF001 - public fallback below
+                bounded = private._attributes  # noqa: SLF001 - public fallback below
+                attributes, dropped = bounded._dict, bounded.dropped  # noqa: SLF001 - as above
             except AttributeError:
-                attributes = span.attributes or {}
+                attributes, dropped = span.attributes or {}, getattr(span, "dropped_attributes", 0)
             if TYPE in attributes:
+                self.cut(attributes, getattr(getattr(span, "_attributes", None), "max_value_len", None))
                 self._take_span(span, attributes, baggage)
+            elif dropped:
+                self.pushed_out(attributes)
             try:
                 happened = private._events  # noqa: SLF001 - public fallback below
             except AttributeError:
@@ -109,6 +114,9 @@ class _SpanDoor(Door):
         if self._on_error not in _CHOICES:
             outbox.books.report((self.name, "on_error"), "%s: on_error is 'send' or 'skip'; 'send' is used", self.name)
         return self._on_error == "skip"
+
+
+explain(_SpanDoor, "take", of_span, line=False)
 
 
 def _identity(span: ReadableSpan) -> str | None:

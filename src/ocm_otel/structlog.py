@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel._doors import Door
+from ocm_otel._explain_doors import explain, of_line
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, source, stamped
 from ocm_otel._tags import EVENT, KEYWORD_TYPE, NESTED, TYPE, find
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
     from ocm_otel._outbox import Outbox
+
+
+_MISPLACED = (
+    "%s got a rendered line (of type %s) and cannot see its tags: put it before the renderer, directly after "
+    "merge_contextvars"
+)
 
 
 class OCMProcessor:
@@ -67,10 +74,11 @@ class OCMProcessor:
         return name
 
     def _tell_misplaced(self, line: Any) -> None:
-        self._door.outbox().books.report(
-            (self._door.name, "misplaced"),
-            "%s got a rendered line (of type %s) and cannot see its tags: put it before the renderer, "
-            "directly after merge_contextvars",
-            self._door.name,
-            type(line).__name__,
-        )
+        if "ocm" in str(line):
+            self._door.lost("rendered", _MISPLACED, self._door.name, type(line).__name__)
+        else:
+            books = self._door.outbox().books
+            books.report((self._door.name, "lost", "rendered"), _MISPLACED, self._door.name, type(line).__name__)
+
+
+explain(OCMProcessor, "__call__", of_line)
