@@ -64,7 +64,9 @@ def judge(*, wrapped: bool, app: bool) -> list[Finding]:
 
 
 def _spans(*, wrapped: bool) -> list[Finding]:
-    provider = trace.get_tracer_provider()
+    provider: Any = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = getattr(provider, "provider", None)  # a vendor's stand-in names the real one so
     if not isinstance(provider, TracerProvider):
         remedy = "Look for the message of OpenTelemetry above: it says why it set nothing up."
         return [problem("spans", "OpenTelemetry has no tracer provider here", remedy)] if wrapped else []

@@ -132,11 +132,10 @@ def doors(environ: Mapping[str, str], there: Installed) -> list[Finding]:
         said = "opentelemetry-instrumentation and -distro are not both installed: no variable sets anything up"
         return [warning("doors", f"{said}, and the doors have to be added in code", _AUTO)]
     by_name = [signal for signal in ("traces", "logs") if "ocm" in names(environ, signal, there)]
-    off = {part.strip() for part in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
-    ours = "ocm" in there.names["opentelemetry_instrumentor"]
+    ours, off = _instrumentor(environ, there)
     adds = "`opentelemetry-instrument` adds the doors"
     findings = []
-    if ours and off & {"ocm", "*"}:
+    if ours and off:
         said = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS switches ocm off"
         findings.append(warning("doors", said, "Take ocm (or *) out of it, or add the doors in code."))
     elif ours:
@@ -150,6 +149,12 @@ def doors(environ: Mapping[str, str], there: Installed) -> list[Finding]:
         said = "opentelemetry-instrumentation-logging is not installed: lines of logging do not reach OpenTelemetry"
         findings.append(warning("doors", said, _AUTO))
     return findings
+
+
+def _instrumentor(environ: Mapping[str, str], there: Installed) -> tuple[bool, bool]:
+    """Return whether the instrumentation ocm is installed, and whether it is switched off."""
+    off = {part.strip() for part in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+    return "ocm" in there.names["opentelemetry_instrumentor"], bool(off & {"ocm", "*"})
 
 
 def sampler(environ: Mapping[str, str], there: Installed) -> list[Finding]:
@@ -166,8 +171,8 @@ def sampler(environ: Mapping[str, str], there: Installed) -> list[Finding]:
                 "Correct the name; the real sampler goes to OTEL_TRACES_SAMPLER_ARG of ocm_record.",
             )
         ]
-    if name == "ocm_record":
-        return [_ours(environ.get(f"{PREFIX}SAMPLER_MODE", "").strip().lower() or "all")]
+    if name == "ocm_record" or (name in _DROPPING and _instrumentor(environ, there) == (True, False)):
+        return [_ours(environ.get(f"{PREFIX}SAMPLER_MODE", "").strip().lower() or "all", name)]
     if name in _DROPPING:
         argument = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
         whole = short(f"{name},{argument}" if argument else name)
@@ -181,11 +186,12 @@ def sampler(environ: Mapping[str, str], there: Installed) -> list[Finding]:
     return [fine("sampler", f"{name}: nothing is dropped that a caller did not drop")]
 
 
-def _ours(mode: str) -> Finding:
-    """Return what our sampler does in a mode."""
+def _ours(mode: str, name: str) -> Finding:
+    """Return what our sampler does in a mode, whether it is named or put around the one that is."""
+    said = "ocm_record" if name == "ocm_record" else f"{name}, and the instrumentation ocm puts ours around it"
     if mode == "all":
-        return fine("sampler", "ocm_record: a tagged span is an event whether it is sampled or not")
-    said = f"ocm_record, with {PREFIX}SAMPLER_MODE={short(mode)}: not all dropped spans are recorded"
+        return fine("sampler", f"{said}: a tagged span is an event whether it is sampled or not")
+    said = f"{said}, with {PREFIX}SAMPLER_MODE={short(mode)}: not all dropped spans are recorded"
     return warning("sampler", said, "Set it to all, unless you know which of your spans bear tags.")
 
 
