@@ -13,14 +13,14 @@ from ocm_otel._books import Books
 from ocm_otel._courier import Courier
 from ocm_otel._journals import open_journal, open_pace, usable_key
 from ocm_otel._meters import observe
-from ocm_otel._process import importing, on_sigterm, register
+from ocm_otel._process import here, importing, on_sigterm, register
 from ocm_otel._recent import Recent
 from ocm_otel._settings import Settings, metrics_wanted
+from ocm_otel._threads import hindrances
 from ocm_otel._worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from opentelemetry.metrics import MeterProvider
 
@@ -79,7 +79,7 @@ class Outbox:
         """Make all that each process has of its own."""
         self.books = Books()
         self._accepted = partial(self.books.add, "accepted")
-        for text in said:
+        for text in [*said, *hindrances()]:
             self.books.report(text, "%s", text)
         self._spent = 0.0
         self._key = usable_key(self.settings, self.books, said)
@@ -116,6 +116,7 @@ class Outbox:
             in the books counts this one. False if the event is not accepted: the queue is full, there is no key,
             or the outbox is closed. It is then counted in the books as turned away, with the reason.
         """
+        here()
         event_id, reason = getattr(event, "event_id", None), "failed"
         if isinstance(event_id, str) and not self._recent.claim(event_id):
             self.books.add("duplicate", "event_id")
@@ -149,6 +150,7 @@ class Outbox:
         Returns:
             True if all is settled, False if the time was up first.
         """
+        here()
         if self._journal.waiting() == 0:
             return True
         started = time.monotonic()
@@ -215,9 +217,7 @@ class Outbox:
         """Return the outbox itself; it is closed at the end of the block."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the outbox."""
         self.close()
 

@@ -11,6 +11,7 @@ import atexit
 import logging  # noqa: F401 - its own fork hook must be set before ours, or the two wait for each other's lock
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -39,12 +40,47 @@ importing = threading.Lock()
 #: lock that nobody knows to let go of.
 opening = threading.RLock()
 
+_pid = os.getpid()
+_telling = False
+_is_worker = False
+_noticing = threading.RLock()  # whom we tell may log, and so come here again
+
 _lives: weakref.WeakSet[Life] = weakref.WeakSet()
 
 
 def register(life: Life) -> None:
     """Tell `life` of forks and of the end, as long as it lives."""
     _lives.add(life)
+
+
+def here() -> None:
+    """Find out if this is a child that was forked behind Python's back, as uWSGI does; if so, tell everybody."""
+    if os.getpid() != _pid:
+        _notice()
+
+
+def _notice() -> None:
+    global _telling
+    with _noticing:
+        if os.getpid() == _pid or _telling:
+            return
+        _telling = True
+        try:
+            for lock in (importing, opening):  # a thread of the parent's may have held them
+                renew = getattr(lock, "_at_fork_reinit", None)
+                if renew is not None:
+                    renew()
+            _tell()
+        finally:
+            _telling = False
+
+
+def _tell() -> None:
+    """Tell everybody that this is a child."""
+    global _pid
+    for life in list(_lives):
+        life.after_fork()
+    _pid = os.getpid()
 
 
 def on_sigterm(action: Callable[[], object]) -> None:
@@ -78,8 +114,25 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     _in_parent()  # both were taken by this very thread, just before the fork
-    for life in list(_lives):
-        life.after_fork()
+    _tell()
+    _tell_of_workers()
+
+
+def _tell_of_workers() -> None:
+    """Have `multiprocessing` tell us of the end of its children, who skip `atexit`, where it is in use."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        # It forgets what was registered before it has set a child up, but not whom it has to tell of that.
+        util.register_after_fork(_in_worker, _in_worker)
+
+
+def _in_worker(_: object) -> None:
+    """`multiprocessing` has made this process: be told of its end, once all else in it is done."""
+    global _is_worker
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and not _is_worker:
+        _is_worker = True
+        util.Finalize(None, _at_exit, exitpriority=0)
 
 
 def _at_exit() -> None:
@@ -90,3 +143,4 @@ def _at_exit() -> None:
 
 os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
 atexit.register(_at_exit)
+_tell_of_workers()  # this may be a child that was not forked, but spawned

@@ -6,13 +6,12 @@ sender is then free again.
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import time
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from ocm_otel._threads import start_thread
 from ocm_otel._verdict import Failure, judge_failure
 
 if TYPE_CHECKING:
@@ -115,14 +114,3 @@ class Senders:
         if self._busy.get(id(call)) is not None:
             self._busy[id(call)] = None  # the connection is not to be cut any more: another call may have it
         self._heard(call, verdict)
-
-
-def start_thread(name: str, target: Callable[[], object]) -> threading.Thread:
-    """Start a daemon thread that inherits no context: no span, no baggage, no request's variables.
-
-    Raises:
-        RuntimeError: the interpreter starts no threads any more, or the system has none to give.
-    """
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    contextvars.Context().run(thread.start)
-    return thread

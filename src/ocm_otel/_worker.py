@@ -18,7 +18,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from ocm_otel._senders import Senders, start_thread
+from ocm_otel._senders import Senders
+from ocm_otel._threads import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ocm_otel._client import Client
     from ocm_otel._courier import Call, Courier
     from ocm_otel._journal import Journal
+    from ocm_otel._threads import Joinable
     from ocm_otel._verdict import Verdict
 
 #: Seconds that the worker rests after something in it failed that should not.
@@ -65,7 +67,7 @@ class Worker:
         self._asleep = False
         self._not_before = -math.inf
         self._stopped = False
-        self._thread: threading.Thread | None = None
+        self._thread: Joinable | None = None
         self._starting = threading.Lock()
         self._driving = threading.Lock()
 

@@ -1,14 +1,17 @@
 """What the tests of the hosts share: real sites, their visitors, and a collector of spans.
 
 A site is a program of its own in `sites/`, started as its operator would start it: with an exporter by name
-under `opentelemetry-instrument`, or with structlog and nothing else. Its port is one that the
+under `opentelemetry-instrument`, or with structlog and nothing else; under a server of several processes, by the
+command line that docs/hosts.md gives for it. Its port is one that the
 test holds bound, but does not listen on, so that no other process can be given it in between.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,9 +21,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -54,7 +57,7 @@ class Site:
         with self._out.open("w") as out, self._err.open("w") as err:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                cwd=SITES, env=environment, text=True,
+                cwd=SITES, env=environment, text=True, start_new_session=True,
             )  # fmt: skip
 
     @property
@@ -77,6 +80,17 @@ class Site:
                 break
         raise AssertionError(f"no server came up: {self._process.poll()}\n{self.stderr}")
 
+    def wait_for_workers(self, count: int, timeout: float = 30) -> set[int]:
+        """Return the ids of its processes once so many have answered; one that did not yet cannot be told to end."""
+        deadline = time.monotonic() + timeout
+        found: set[int] = set()
+        while time.monotonic() < deadline and len(found) < count:
+            with contextlib.suppress(OSError, HTTPException), self._connection(timeout) as connection:
+                connection.request("GET", "/worker")
+                found.add(json.loads(connection.getresponse().read())["worker"])
+        assert len(found) >= count, f"{len(found)} of {count} workers answered\n{self.stderr}"
+        return found
+
     def visit(self, paths: Iterable[str]) -> Counter[int]:
         """Post to each path, several visitors at a time, each over connections of its own; return the statuses."""
         paths = list(paths)
@@ -84,9 +98,12 @@ class Site:
             done = list(visitors.map(self._visit, [paths[first::WIDTH] for first in range(WIDTH)]))
         return sum(done, Counter())
 
+    def _connection(self, timeout: float = 30) -> contextlib.closing[HTTPConnection]:
+        return contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=timeout))
+
     def _visit(self, paths: list[str]) -> Counter[int]:
         statuses: Counter[int] = Counter()
-        with contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+        with self._connection() as connection:
             for path in paths:
                 connection.request("POST", path)
                 response = connection.getresponse()
@@ -94,14 +111,28 @@ class Site:
                 statuses[response.status] += 1
         return statuses
 
+    def try_each(self, paths: Iterable[str], answered: Callable[[str], object]) -> None:
+        """Post to each path over a connection of its own, several at a time; some may get no answer."""
+
+        def go(path: str) -> None:
+            with contextlib.suppress(OSError, HTTPException), self._connection() as connection:
+                connection.request("POST", path)
+                response = connection.getresponse()
+                if response.status == 200 and response.read():
+                    answered(path)
+
+        with ThreadPoolExecutor(WIDTH) as visitors:
+            list(visitors.map(go, paths))
+
     def end(self) -> int:
         """Send SIGTERM and return the exit code; a site that does not end in 20 seconds is a failure."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
 
     def kill(self) -> None:
-        """End it, whatever it is doing."""
-        self._process.kill()
+        """End it, whatever it is doing, and its workers with it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 
@@ -180,6 +211,7 @@ def environment(emulator: Emulator, tmp_path: Path) -> Callable[..., dict[str, s
 
     def make(**variables: str | None) -> dict[str, str]:
         ours = {
+            "HOME": str(tmp_path),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "OTEL_TRACES_EXPORTER": "none",
             "OTEL_METRICS_EXPORTER": "none",
@@ -197,7 +229,34 @@ def environment(emulator: Emulator, tmp_path: Path) -> Callable[..., dict[str, s
 
 
 @pytest.fixture
-def site(environment: Callable[..., dict[str, str]], tmp_path: Path) -> Iterator[Callable[..., Site]]:
+def drain(environment: Callable[..., dict[str, str]]) -> Callable[..., None]:
+    """Does what the next process would: deliver what those before it left behind."""
+
+    def run(**variables: str | None) -> None:
+        command = ["ocm-otel", "spool", "drain", "--timeout", "30"]
+        done = subprocess.run(
+            command, env=environment(**variables), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+    return run
+
+
+#: Instrumentations that every program needs; to load all that are installed takes seconds of a processor.
+KEPT = {"logging", "ocm"}
+
+
+@pytest.fixture(scope="session")
+def unneeded() -> Callable[..., str]:
+    """Names the instrumentations that a program with one framework, or none, can do without."""
+    there = {point.name for point in entry_points(group="opentelemetry_instrumentor")}
+    return lambda *frameworks: ",".join(sorted(there - {*frameworks} - KEPT))
+
+
+@pytest.fixture
+def site(
+    environment: Callable[..., dict[str, str]], unneeded: Callable[..., str], tmp_path: Path
+) -> Iterator[Callable[..., Site]]:
     """Starts a site of `sites/`, on the same port each time, and returns it when it takes connections."""
     with contextlib.ExitStack() as ends:
         held = ends.enter_context(socket.socket())
@@ -205,12 +264,18 @@ def site(environment: Callable[..., dict[str, str]], tmp_path: Path) -> Iterator
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
 
-        def start(name: str, *, by_name: bool = True, **variables: str | None) -> Site:
-            serve = {
-                "fastapi": ["uvicorn", f"{name}:app", "--port", str(port), "--no-access-log"],
-                "flask": ["flask", "--app", name, "run", "--port", str(port)],
-            }
-            command = ["opentelemetry-instrument"] * by_name + serve[name.partition("_")[0]]
+        def start(name: str, serve: str = "", *, by_name: bool = True, **variables: str | None) -> Site:
+            serve = (
+                serve
+                or {
+                    "fastapi": f"uvicorn {name}:app --port {{port}} --no-access-log",
+                    "flask": f"flask --app {name} run --port {{port}}",
+                }[name.partition("_")[0]]
+            )
+            framework = name.partition("-")[0].partition("_")[0]
+            variables = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": unneeded(framework), **variables}
+            words = shlex.split(serve.format(port=port))
+            command = ["opentelemetry-instrument"] * by_name + words
             made = Site(command, port, tmp_path, environment(**variables))
             ends.callback(made.kill)
             made.wait_until_up()

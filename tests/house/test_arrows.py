@@ -28,7 +28,7 @@ OWNED = {
     ),
     "threads": (
         {"threading.Thread", "threading.Timer", "_thread", "concurrent.futures", "multiprocessing"},
-        {"_outbox", "_worker", "_senders"} | PROGRAMS,
+        {"_outbox", "_worker", "_senders", "_threads"} | PROGRAMS,
     ),
     "the process's fork and end": (
         {"atexit", "os.register_at_fork", "os.fork", "os._exit", "weakref.finalize"}, {"_process"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from fastapi import FastAPI
 from opentelemetry import trace
 
@@ -32,3 +34,8 @@ def complete(course: int, user: str, group: str) -> dict[str, int]:
         }
     )
     return {"completed": course}
+
+
+@app.get("/worker")
+async def worker() -> dict[str, int]:
+    return {"worker": os.getpid()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from flask import Flask, request
 from opentelemetry import trace
 
@@ -19,3 +21,8 @@ def act(course: int, action: str) -> dict[str, int]:
         }
     )
     return {"done": course}
+
+
+@app.get("/worker")
+def worker() -> dict[str, int]:
+    return {"worker": os.getpid()}
