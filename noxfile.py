@@ -67,7 +67,7 @@ def otel_lines(version: str) -> list[str]:
     """
     project = PROJECT["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
-    names = {re.split(r"[><=\[ ]", line)[0]: line for line in [*project["dependencies"], *extras, *groups("test")]}
+    names = {re.split(r"[><=\[ ]", line)[0]: line for line in [*project["dependencies"], *extras, *groups("hosts")]}
     beta = f"0.{int(version.split('.')[1]) + 21}"
     return [
         f"{name}>={beta}b0,<{beta}rc0" if "b" in line.partition(">=")[2] else f"{name}=={version}.*"
@@ -164,7 +164,7 @@ def tests(session: nox.Session, otel: str) -> None:
 @nox.parametrize(("python", "otel"), HOSTS)
 def hosts(session: nox.Session, otel: str) -> None:
     """Real servers, frameworks and workers with real requests, counted at the emulator."""
-    wanted = [*groups("test"), "-e", ".[all]"]
+    wanted = [*groups("hosts"), "-e", ".[all]"]
     if otel != "newest":
         wanted += constrained(session, otel_lines(otel))
     session.install(*wanted)

@@ -66,10 +66,6 @@ def _notice() -> None:
             return
         _telling = True
         try:
-            for lock in (importing, opening):  # a thread of the parent's may have held them
-                renew = getattr(lock, "_at_fork_reinit", None)
-                if renew is not None:
-                    renew()
             _tell()
         finally:
             _telling = False
@@ -78,6 +74,8 @@ def _notice() -> None:
 def _tell() -> None:
     """Tell everybody that this is a child."""
     global _pid
+    for lock in (importing, opening):  # held by the thread that forked, or by one that is not here any more
+        getattr(lock, "_at_fork_reinit", lock.release)()
     for life in list(_lives):
         life.after_fork()
     _pid = os.getpid()
@@ -113,7 +111,6 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    _in_parent()  # both were taken by this very thread, just before the fork
     _tell()
     _tell_of_workers()
 

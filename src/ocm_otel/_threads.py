@@ -1,11 +1,11 @@
 """How a thread of ours begins, and the hosts in which that is a matter of its own: gevent and uWSGI.
 
-gevent may patch a program that has loaded us already (gunicorn does so in each worker, after the fork). From then
-on `threading` makes greenlets, and a greenlet that waits at one of our queues, which are the system's, would stop
-the whole program. So our threads stay what threads were when this room was loaded, as our queues do.
+gevent may patch a program that has loaded us already (gunicorn does so in each worker, after the fork). From
+then on `threading` makes greenlets, and a greenlet that waits at one of our queues, which are the system's, would
+stop the whole program. So our threads stay what threads were when this room was loaded, as our queues do.
 
-uWSGI forks without telling Python. A thread in the process that is about to fork may hold the interpreter at
-that moment, and the child would wait for it for ever: so none begins there unless uWSGI was told to tell.
+uWSGI forks without telling Python before. A thread of the process that it forks may hold the interpreter at that
+moment, or be in the middle of an import, and the child would wait for it for ever: so none of ours begins there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextvars
 import os
 import sys
 import threading
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _begin, _allocate = _thread.start_new_thread, _thread.allocate_lock
 
-_HOOKS = "--py-call-uwsgi-fork-hooks"
+_PROGRAMS = {"uwsgi", "pyuwsgi", "uwsgi-core"}
 
 
 class Joinable(Protocol):
@@ -59,9 +60,8 @@ def start_thread(name: str, target: Callable[[], object]) -> Joinable:
         RuntimeError: the interpreter starts no threads any more, the system has none to give, or this is
             a process that uWSGI is going to fork.
     """
-    host = _uwsgi()
-    if host is not None and _will_fork(host):
-        raise RuntimeError("uWSGI forks this process without telling Python")
+    if _will_fork():
+        raise RuntimeError("uWSGI will fork this process, and does not tell Python before")
     if _thread.start_new_thread is not _begin:
         return _Bare(target)
     thread = threading.Thread(target=target, name=name, daemon=True)
@@ -70,19 +70,12 @@ def start_thread(name: str, target: Callable[[], object]) -> Joinable:
 
 
 def hindrances() -> list[str]:
-    """Return what is in the way of our threads in this host, each with its remedy."""
+    """Return what is in the way of our threads in this host, with its remedy."""
     host = _uwsgi()
-    if host is None:
+    if host is None or getattr(host, "has_threads", True):
         return []
-    found = []
-    if not getattr(host, "has_threads", 1):
-        found.append(
-            "uWSGI runs without threads: an event waits on disk until the next request, or the end of the process; "
-            "start it with --enable-threads"
-        )
-    if not (_option(host, _HOOKS) or _option(host, "--lazy-apps") or _option(host, "--lazy")):
-        found.append(f"uWSGI forks without telling Python, which can stop threads and locks; start it with {_HOOKS}")
-    return found
+    text = "uWSGI runs without threads: an event waits on disk until the next request, or the end of the process"
+    return [f"{text}; start it with --enable-threads"]
 
 
 def _uwsgi() -> Any:
@@ -91,12 +84,10 @@ def _uwsgi() -> Any:
     return found if hasattr(found, "worker_id") else None
 
 
-def _will_fork(host: Any) -> bool:
-    """True in the process that the workers are forked from, if Python will not be told of it."""
-    return host.worker_id() == 0 and host.masterpid() in {0, os.getpid()} and not _option(host, _HOOKS)
-
-
-def _option(host: Any, name: str) -> bool:
-    value = host.opt.get(name.removeprefix("--"), False)
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-    return text.lower() not in {"false", "0", "no", "off", "none"}
+def _will_fork() -> bool:
+    """True in the process that uWSGI forks its workers from."""
+    host = _uwsgi()
+    if host is None:  # under opentelemetry-instrument we are there before uWSGI itself
+        names = (sys.executable, *getattr(sys, "argv", [])[:1])
+        return any(PurePath(name or "").name in _PROGRAMS for name in names)
+    return bool(host.worker_id() == 0 and host.masterpid() in {0, os.getpid()})

@@ -27,24 +27,34 @@ SWITCH = {
 }
 
 GUNICORN = "gunicorn --bind 127.0.0.1:{port} --workers 2"
-UWSGI = (
-    "uwsgi --http-socket 127.0.0.1:{port} --master --processes 2 --enable-threads --py-call-uwsgi-fork-hooks"
-    " --die-on-term --need-app --disable-logging --add-header 'Connection: close'"
-)
-#: What serves, by its name in docs/hosts.md, which has the same lines.
+FLAGS = "--enable-threads --py-call-uwsgi-fork-hooks"
+UWSGI = f"uwsgi --http-socket 127.0.0.1:{{port}} --master --processes 2 --die-on-term {FLAGS}"
+#: What serves; docs/hosts.md has the same lines, with `shop` for the site and 8000 for the port.
 SERVERS = {
     "django": f"{GUNICORN} django_spans:application",
     "flask-preload": f"{GUNICORN} --preload flask_spans:app",
     "flask-gevent": f"{GUNICORN} --worker-class gevent flask_spans:app",
     "flask-gevent-preload": f"{GUNICORN} --worker-class gevent --preload flask_spans:app",
     "fastapi-gunicorn": f"{GUNICORN} --worker-class uvicorn_worker.UvicornWorker fastapi_flush:app",
-    "fastapi-uvicorn": "uvicorn --port {port} --workers 2 --timeout-worker-healthcheck 60 fastapi_spans:app",
+    "fastapi-uvicorn": "uvicorn --port {port} --workers 2 fastapi_spans:app",
     "flask-uwsgi": f"{UWSGI} --module flask_spans:app",
     "flask-uwsgi-lazy": f"{UWSGI} --lazy-apps --module flask_spans:app",
+}
+CELERY = "celery --app celery_spans worker --concurrency 2 --loglevel INFO"
+#: What a test needs besides: time on a slow machine, an answer that says that its connection ends.
+OWN = {
+    "gunicorn": "",
+    "uvicorn": "--timeout-worker-healthcheck 60",
+    "uwsgi": "--need-app --disable-logging --add-header 'Connection: close'",
 }
 #: Uvicorn ends its processes by SIGTERM itself, and uWSGI now and then leaves Python's exit out: what they leave
 #: is delivered by the next process.
 UNORDERLY = {"fastapi-uvicorn", "flask-uwsgi", "flask-uwsgi-lazy"}
+
+
+def command(line: str) -> str:
+    """Return the command line of the page with what a test needs besides."""
+    return f"{line} {OWN[line.split(maxsplit=1)[0]]}"
 
 
 def counted(emulator) -> Counter[tuple[str, ...]]:
@@ -57,7 +67,7 @@ def counted(emulator) -> Counter[tuple[str, ...]]:
 def test_each_request_is_an_event(site, emulator, drain, host):
     """60 requests to two workers, then SIGTERM at once: 60 events, each as it was tagged, before the end."""
     emulator.latency = 0.01
-    running = site(host, SERVERS[host], **SWITCH)
+    running = site(host, command(SERVERS[host]), **SWITCH)
     running.wait_for_workers(2)
     assert running.visit(PATHS) == {200: len(PATHS)}
     assert running.end() in {0, -signal.SIGTERM}
