@@ -36,7 +36,7 @@ SERVERS = {
     "flask-gevent": f"{GUNICORN} --worker-class gevent flask_spans:app",
     "flask-gevent-preload": f"{GUNICORN} --worker-class gevent --preload flask_spans:app",
     "fastapi-gunicorn": f"{GUNICORN} --worker-class uvicorn_worker.UvicornWorker fastapi_flush:app",
-    "fastapi-uvicorn": "uvicorn --port {port} --workers 2 fastapi_spans:app",
+    "fastapi-uvicorn": "uvicorn --port {port} --workers 2 fastapi_code:app",
     "flask-uwsgi": f"{UWSGI} --module flask_spans:app",
     "flask-uwsgi-lazy": f"{UWSGI} --lazy-apps --module flask_spans:app",
 }
@@ -67,7 +67,7 @@ def counted(emulator) -> Counter[tuple[str, ...]]:
 def test_each_request_is_an_event(site, emulator, drain, host):
     """60 requests to two workers, then SIGTERM at once: 60 events, each as it was tagged, before the end."""
     emulator.latency = 0.01
-    running = site(host, command(SERVERS[host]), **SWITCH)
+    running = site(host, command(SERVERS[host]), by_name="_code:" not in SERVERS[host], **SWITCH)
     running.wait_for_workers(2)
     assert running.visit(PATHS) == {200: len(PATHS)}
     assert running.end() in {0, -signal.SIGTERM}

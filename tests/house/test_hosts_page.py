@@ -26,7 +26,7 @@ def test_each_command_line_is_tested(root: Path, page: str) -> None:
     """The command lines of the page are those of the tests, with another site and port."""
     tested = runpy.run_path(str(root / "tests/hosts/test_hosts.py"))
     lines = {
-        re.sub(r"\w+_(spans|flush)(:\w+)?", lambda site: "shop:app" if site[2] else "shop", line.format(port=8000))
+        re.sub(r"\w+_(spans|flush|code)(:\w+)?", lambda site: "shop:app" if site[2] else "shop", line.format(port=8000))
         for line in [*tested["SERVERS"].values(), tested["CELERY"]]
     }
     given = set(re.findall(r"\| `((?:gunicorn|uvicorn|uwsgi|celery) [^`]+)` \|", page))
