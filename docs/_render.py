@@ -49,6 +49,8 @@ def _default(setting: Setting) -> str:
         return "unset" + (f" (in {setting.unit})" if setting.unit else "")
     if isinstance(setting.default, bool):
         return f"`{str(setting.default).lower()}`"
+    if isinstance(setting.default, tuple):
+        return f"`{','.join(setting.default)}`"
     return f"`{setting.default}`" + (f" {setting.unit}" if setting.unit else "")
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ocm_otel._settings import Settings
     from ocm_otel._tags import tags
     from ocm_otel._values import SettingsError
+    from ocm_otel.instrumentor import OCMInstrumentor
     from ocm_otel.logging import OCMHandler
     from ocm_otel.logs import OCMLogExporter, OCMLogRecordProcessor
     from ocm_otel.sampling import OCMSampler
@@ -28,6 +29,7 @@ _HOMES = {
     "Event": "_event",
     "InvalidEvent": "_event",
     "OCMHandler": "logging",
+    "OCMInstrumentor": "instrumentor",
     "OCMLogExporter": "logs",
     "OCMLogRecordProcessor": "logs",
     "OCMProcessor": "structlog",
@@ -45,6 +47,7 @@ __all__ = [
     "Event",
     "InvalidEvent",
     "OCMHandler",
+    "OCMInstrumentor",
     "OCMLogExporter",
     "OCMLogRecordProcessor",
     "OCMProcessor",

@@ -90,9 +90,12 @@ class Door:
         outbox: where its events go; None for the shared outbox.
         options: settings for the shared outbox that win over the environment.
         late: make the shared outbox at the first event instead.
+
+    Attributes:
+        shut: True when no event is to come in by this door any more.
     """
 
-    __slots__ = ("_options", "_outbox", "name")
+    __slots__ = ("_options", "_outbox", "name", "shut")
 
     def __init__(
         self,
@@ -103,6 +106,7 @@ class Door:
         late: bool = False,
     ) -> None:
         self.name = name
+        self.shut = False
         self._outbox = outbox
         self._options = dict(options or {})
         if not late:
@@ -126,8 +130,8 @@ class Door:
         return self._outbox
 
     def admit(self, tags: Mapping[str, object], event_id: str | None = None, beside: Beside = NOTHING_BESIDE) -> bool:
-        """Put the event that `tags` describe into the outbox; see `admit`."""
-        return admit(self.outbox(), tags, event_id, beside)
+        """Put the event that `tags` describe into the outbox; see `admit`; a door that is shut takes none."""
+        return not self.shut and admit(self.outbox(), tags, event_id, beside)
 
     @property
     def stamps(self) -> bool:
@@ -198,6 +202,21 @@ class Door:
             self.name,
             kind,
         )
+
+
+def shut(processor: object) -> None:
+    """Let no more events in by a processor that has to stay where it is, for nobody can take it out."""
+    _door(processor).shut = True
+
+
+def is_shut(processor: object) -> bool:
+    """Return whether a processor of ours lets no more events in."""
+    return _door(processor).shut
+
+
+def _door(processor: object) -> Door:
+    door = getattr(processor, "_door", None)
+    return door if isinstance(door, Door) else Door(type(processor).__name__, late=True)
 
 
 if _explain.ON:

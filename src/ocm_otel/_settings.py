@@ -62,6 +62,7 @@ class Settings:
     user_id_hash_key: str | None = None
     stamp_event_id: bool = True
     explain: bool = False
+    signals: Sequence[str] = ("traces", "logs", "structlog")
 
     def __post_init__(self) -> None:
         for setting in TABLE:
@@ -207,7 +208,8 @@ def _instead(setting: Setting, source: str) -> str:
         return "without a key no event is accepted"
     if setting.secret or setting.default is None or source == setting.field:
         return "it is left out"
-    return f"the default, {setting.default}, is used" if source != setting.stands_in else "ours is used instead"
+    default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
+    return f"the default, {default}, is used" if source != setting.stands_in else "ours is used instead"
 
 
 def metrics_wanted(environ: Mapping[str, str] | None = None) -> bool:
@@ -230,3 +232,22 @@ def explaining() -> bool:
 def environment() -> Mapping[str, str]:
     """Return the process's variables, for a command that judges what OpenTelemetry's own ones will do."""
     return os.environ
+
+
+def key_given(options: Mapping[str, object], environ: Mapping[str, str] | None = None) -> tuple[bool, bool]:
+    """Return whether there is an API key, or a file of it, and whether any setting of ours is made at all.
+
+    Args:
+        options: settings made in code or in a YAML file; an empty one counts as not made.
+        environ: the variables; those of the process if left out.
+    """
+    environ = os.environ if environ is None else environ
+    made = {name for name, value in options.items() if value is not None and value != ""}
+    made |= {name.removeprefix(PREFIX).lower() for name, value in environ.items() if name.startswith(PREFIX) and value}
+    return bool(made & {"api_key", "api_key_file"}), bool(made)
+
+
+def sdk_disabled(environ: Mapping[str, str] | None = None) -> bool:
+    """Return True if OpenTelemetry is switched off altogether."""
+    environ = os.environ if environ is None else environ
+    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

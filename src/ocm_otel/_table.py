@@ -18,6 +18,7 @@ from ocm_otel._values import (
     read_one_of,
     read_rate,
     read_secret,
+    read_some_of,
     read_text,
     read_whole,
 )
@@ -231,5 +232,14 @@ TABLE: tuple[Setting, ...] = (
         help="Whether to tell on standard error what becomes of each tag, and of what is nearly one, and why; "
         "`ocm-otel explain` sets it. It is read from the environment when the first door is imported.",
         read=read_flag,
+    ),
+    Setting(
+        "signals",
+        ("traces", "logs", "structlog"),
+        "",
+        "Where `OCMInstrumentor`, and with it zero code, looks for tags: any of `traces`, `logs` and `structlog`, "
+        "as a list with commas, or `none`. What is named elsewhere, such as `OTEL_TRACES_EXPORTER=ocm`, is not "
+        "concerned.",
+        read_some_of("traces", "logs", "structlog"),
     ),
 )

@@ -69,6 +69,24 @@ def read_one_of(*choices: str) -> Callable[[object], str]:
     return read
 
 
+def read_some_of(*choices: str) -> Callable[[object], tuple[str, ...]]:
+    """Return a reader of a list with commas (or in YAML, or in code) of some of `choices`, or of ``none``."""
+    read_name = read_one_of(*choices)
+
+    def read(value: object) -> tuple[str, ...]:
+        given = value.split(",") if isinstance(value, str) else value
+        if not isinstance(given, list | tuple | set | frozenset):
+            msg = f"{_shown(value)} is no list of: {', '.join(choices)}"
+            raise SettingsError(msg)
+        names = [name for name in given if str(name).strip()]
+        if [str(name).strip().lower() for name in names] == ["none"]:
+            return ()
+        found = {read_name(name) for name in names}
+        return tuple(name for name in choices if name in found)
+
+    return read
+
+
 def read_text(value: object) -> str:
     """Return a text (or a path) without the white space around it."""
     if not isinstance(value, str | Path):

@@ -108,7 +108,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from ocm_otel import tags
-from ocm_otel.instrumentor import NamedSpanExporter
+from ocm_otel._by_name import NamedSpanExporter
 
 class RecordOnly(Sampler):
     def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, *rest, **further):
@@ -139,7 +139,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from ocm_otel import tags
-from ocm_otel.instrumentor import NamedLogExporter, NamedSpanExporter
+from ocm_otel._by_name import NamedLogExporter, NamedSpanExporter
 
 spans, logs = NamedSpanExporter({options}), NamedLogExporter({options})
 tracers, loggers = TracerProvider(), LoggerProvider()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BUILTINS = {"open", "print", "input"}
+BUILTINS = {"open", "print", "input", "setattr"}
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocm_otel import environment_variables
 from ocm_otel._setting import PREFIX
-from ocm_otel._settings import Settings
+from ocm_otel._settings import Settings, key_given, sdk_disabled
 from ocm_otel._table import TABLE
 from ocm_otel._values import SettingsError
 
@@ -55,6 +56,7 @@ def test_every_row_is_told_to_a_person():
         ("baggage_keys", "user_id=a.b , ocm.entity_id,course_id",
          (("ocm.user_id", "a.b"), ("ocm.entity_id", "ocm.entity_id"), ("ocm.course_id", "course_id"))),
         ("stamp_event_id", "False", False), ("stamp_event_id", "1", True), ("user_id_hash_key", KEY, KEY),
+        ("signals", " Logs,traces,", ("traces", "logs")), ("signals", "none", ()),
     ],
 )  # fmt: skip
 def test_a_good_value_is_taken(field, text, value):
@@ -76,6 +78,8 @@ BAD = [
     *(("api_key", bad) for bad in ("two words", "line\nbreak", "ké", "a\x00b", "k" * 513)),
     ("on_ambiguous", "maybe"), ("on_span_error", "1"), ("baggage_keys", "session.id"), ("stamp_event_id", "perhaps"),
     ("entity_id", "resource: "),
+    ("on_ambiguous", "maybe"), ("on_span_error", "1"), ("signals", "spans"),
+    ("signals", "[]"),
 ]  # fmt: skip
 
 
@@ -231,3 +235,32 @@ def test_baggage_keys_of_a_file():
 def test_a_key_to_hide_ids_with_is_never_left_out():
     """Whatever the key is, it is used: to leave it out would send what it is to hide."""
     assert Settings.from_env({}, {"user_id_hash_key": 83}).user_id_hash_key == "83"
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "expected"),
+    [
+        ({}, {"OTEL_SERVICE_NAME": "shop"}, (False, False)),
+        ({}, {"OTEL_EXPORTER_OCM_API_KEY": ""}, (False, False)),
+        ({"api_key": ""}, {}, (False, False)),
+        ({"timeout": 7}, {}, (False, True)),
+        ({}, {"OTEL_EXPORTER_OCM_ENDPOINT": "x"}, (False, True)),
+        ({}, {"OTEL_EXPORTER_OCM_API_KEY_FILE": "/x"}, (True, True)),
+        ({"api_key": KEY}, {}, (True, True)),
+    ],
+)  # fmt: skip
+def test_whether_anybody_wants_us(options, variables, expected):
+    """A key is looked for in code and in the environment; other settings alone say that one was forgotten."""
+    assert key_given(options, variables) == expected
+
+
+@pytest.mark.parametrize(("text", "disabled"), [("true", True), (" TRUE", True), ("1", False), ("", False)])
+def test_opentelemetry_is_switched_off(text, disabled):
+    """`OTEL_SDK_DISABLED` is read as the SDK reads it."""
+    assert sdk_disabled({"OTEL_SDK_DISABLED": text}) is disabled
+
+
+def test_each_variable_is_an_option_of_the_command():
+    """The module for `opentelemetry-instrument` names each of our variables, and none of OpenTelemetry's own."""
+    named = {name: value for name, value in vars(environment_variables).items() if name.startswith("OTEL_")}
+    assert named == {setting.variable: setting.variable for setting in TABLE}

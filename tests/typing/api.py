@@ -7,6 +7,7 @@ import logging
 import structlog
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
@@ -16,6 +17,7 @@ from ocm_otel import (
     Event,
     InvalidEvent,
     OCMHandler,
+    OCMInstrumentor,
     OCMLogExporter,
     OCMLogRecordProcessor,
     OCMSampler,
@@ -76,6 +78,15 @@ logging.getLogger("app").info("saved", extra=tags("course-save", course_id=7))
 structlog.configure(processors=[OCMProcessor(), structlog.processors.JSONRenderer()])
 structlog.configure(processors=[OCMProcessor(outbox=outbox), structlog.processors.JSONRenderer()])
 structlog.get_logger().info("saved", **tags("course-save", course_id=7))
+
+# Everywhere at once.
+meters = MeterProvider()
+OCMInstrumentor().instrument()
+OCMInstrumentor().instrument(
+    outbox=outbox, tracer_provider=tracing, logger_provider=logs, meter_provider=meters, timeout=5000
+)
+OCMInstrumentor().instrument(outbox)  # type: ignore[call-arg]
+OCMInstrumentor().uninstrument()
 
 # Without a span or a line.
 taken: bool = emit("course-save", course_id=7, user_id="ann")

@@ -1,0 +1,87 @@
+"""Hooks in the libraries that we are a guest of: something is added to a function of theirs until it is taken off.
+
+OpenTelemetry and structlog are set up by the application, often after us, and neither of them tells when. So
+the public functions that set them up are stood in for, as OpenTelemetry's own instrumentations do it. A hook
+never keeps the function from doing its work; one that is taken off while somebody else stands in for our
+stand-in stays where it is and adds nothing any more.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+class Hook:
+    """Something that is added to a function of another library, until `undo`.
+
+    Args:
+        owner: the module or class that has the function.
+        name: the function's name there.
+        around: called in its place, with the function itself before the caller's own arguments.
+    """
+
+    def __init__(self, owner: object, name: str, around: Callable[..., Any]) -> None:
+        original = getattr(owner, name)
+        self._owner, self._name, self._original = owner, name, original
+        self._on = True
+
+        @functools.wraps(original)
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            return around(original, *args, **kwargs) if self._on else original(*args, **kwargs)
+
+        self._hooked = hooked
+        setattr(owner, name, hooked)
+
+    def undo(self) -> None:
+        """Take the hook off; afterwards the function is what it was."""
+        self._on = False
+        if vars(self._owner).get(self._name) is self._hooked:
+            setattr(self._owner, self._name, self._original)
+
+
+class _Waiting(MetaPathFinder):
+    """Finds one module as the others do, and calls back when it has been executed."""
+
+    def __init__(self, name: str, then: Callable[[], None]) -> None:
+        self._name, self._then = name, then
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._name or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        loader: Any = spec and spec.loader
+        if loader is None:
+            return spec
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            self._then()
+
+        loader.exec_module = exec_module
+        return spec
+
+
+def when_imported(name: str, then: Callable[[], None]) -> None:
+    """Call `then` as soon as a top-level module is imported; at once, if it is already.
+
+    Args:
+        name: the module.
+        then: what is called, once; it must not raise, or the import would.
+    """
+    if name in sys.modules:
+        then()
+    else:
+        sys.meta_path.insert(0, _Waiting(name, then))

@@ -1,0 +1,131 @@
+"""Which OpenTelemetry providers have our processors: those of the process, whoever makes them, and when.
+
+A provider is global when the application sets it, which may be before us, after us (a vendor's distribution, the
+application's own code), or again and again behind a stand-in (logfire). OpenTelemetry has no public way to be
+told, so two public functions are hooked, the one that sets the provider and the one that every tracer comes
+from: no span is started without either. Only the global provider gets a processor, and each provider one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry import _logs, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.trace import TracerProvider
+
+from ocm_otel._doors import last_resort, shut
+from ocm_otel._hooks import Hook
+from ocm_otel.logs import OCMLogRecordProcessor
+from ocm_otel.spans import OCMSpanProcessor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocm_otel._outbox import Outbox
+
+
+class Providers:
+    """The providers of one signal that have our processor.
+
+    Args:
+        sdk: the SDK's class of them.
+        api: the module that has the global one.
+        setter: the function of `api` that sets it; its getter begins with ``get`` instead.
+        source: the method of a provider that all tracers, or all loggers, come from.
+        add: adds to a provider a processor for an outbox, and returns the processor.
+    """
+
+    def __init__(self, sdk: type, api: Any, setter: str, source: str, add: Callable[[Any, Outbox | None], Any]) -> None:
+        self._sdk, self._api, self._setter, self._source, self._add = sdk, api, setter, source, add
+        self._served: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._outbox: Outbox | None = None
+        self._hooks: list[Hook] = []
+
+    @property
+    def watched(self) -> bool:
+        """True while whatever becomes the global provider gets our processor."""
+        return bool(self._hooks)
+
+    def serve(self, provider: Any, outbox: Outbox | None) -> bool:
+        """Give a provider of the SDK our processor, unless it has it.
+
+        Args:
+            provider: one of the SDK, or a stand-in that names one as its ``provider``.
+            outbox: where the events go; the process's shared one if left out.
+
+        Returns:
+            True if it has it now; False for a provider that is none of the SDK's.
+        """
+        real = self._real(provider)
+        if real is None:
+            return False
+        mine = object()
+        if self._served.setdefault(real, mine) is mine:  # of several threads at once, one adds it
+            self._served[real] = self._add(real, outbox)
+        return True
+
+    def watch(self, outbox: Outbox | None) -> None:
+        """Give the global provider our processor: the one that is, and those that will be."""
+        if not self._hooks:
+            self._outbox = outbox
+            self._hooks = [Hook(self._api, self._setter, self._set), Hook(self._sdk, self._source, self._asked)]
+        self._serve_global()
+
+    def has_global(self) -> bool:
+        """Return whether the global provider has our processor."""
+        real = self._real(self._global())
+        return real is not None and real in self._served
+
+    def leave(self) -> None:
+        """Watch no more, and let no more events through the processors that are there: they cannot be removed."""
+        for hook in self._hooks:
+            hook.undo()
+        self._hooks.clear()
+        for processor in list(self._served.values()):
+            shut(processor)
+        self._served.clear()
+
+    def _global(self) -> Any:
+        return getattr(self._api, self._setter.replace("set", "get", 1))()
+
+    def _real(self, provider: Any) -> Any:
+        """Return the SDK's provider that this is, or that this stands in for; None if there is none."""
+        if isinstance(provider, self._sdk):
+            return provider
+        inner = getattr(provider, "provider", None)
+        return inner if isinstance(inner, self._sdk) else None
+
+    def _serve_global(self) -> None:
+        try:
+            self.serve(self._global(), self._outbox)
+        except Exception as error:  # noqa: BLE001 - the border to the application; counted
+            last_resort.add("failed_door", type(error).__name__)
+
+    def _set(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        self._serve_global()
+
+    def _asked(self, original: Callable[..., Any], provider: Any, *args: Any, **kwargs: Any) -> Any:
+        """Look at a provider that is asked for a tracer before it gives one: it may be global by now."""
+        if provider not in self._served:
+            self._serve_global()
+        return original(provider, *args, **kwargs)
+
+
+def _add_to_tracers(provider: TracerProvider, outbox: Outbox | None) -> OCMSpanProcessor:
+    processor = OCMSpanProcessor(outbox=outbox)
+    provider.add_span_processor(processor)
+    return processor
+
+
+def _add_to_loggers(provider: LoggerProvider, outbox: Outbox | None) -> OCMLogRecordProcessor:
+    processor = OCMLogRecordProcessor(outbox=outbox)
+    provider.add_log_record_processor(processor)
+    return processor
+
+
+#: The process's providers of spans, and of log records.
+tracers = Providers(TracerProvider, trace, "set_tracer_provider", "get_tracer", _add_to_tracers)
+loggers = Providers(LoggerProvider, _logs, "set_logger_provider", "get_logger", _add_to_loggers)
