@@ -35,11 +35,6 @@ class Chains:
         self._processor: OCMProcessor | None = None
         self._hooks: list[Hook] = []
 
-    @property
-    def watched(self) -> bool:
-        """True while each chain gets our processor."""
-        return self._processor is not None
-
     def watch(self, outbox: Outbox | None) -> None:
         """Put our processor into the chain that is configured, and into those that will be.
 

@@ -3,7 +3,8 @@
 A provider is global when the application sets it, which may be before us, after us (a vendor's distribution, the
 application's own code), or again and again behind a stand-in (logfire). OpenTelemetry has no public way to be
 told, so two public functions are hooked, the one that sets the provider and the one that every tracer comes
-from: no span is started without either. Only the global provider gets a processor, and each provider one.
+from: no span is started without either. A provider that comes second is not taken by OpenTelemetry, and its owner
+uses it all the same, so it is served, too. Others are not, and each provider gets one processor.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from ocm_otel._outbox import Outbox
 
+#: Providers that stand in for others and were set, the last ones; more than one is rare.
+_MOST_STAND_INS = 4
+
 
 class Providers:
     """The providers of one signal that have our processor.
@@ -41,12 +45,8 @@ class Providers:
         self._sdk, self._api, self._setter, self._source, self._add = sdk, api, setter, source, add
         self._served: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._outbox: Outbox | None = None
+        self._stand_ins: list[Any] = []
         self._hooks: list[Hook] = []
-
-    @property
-    def watched(self) -> bool:
-        """True while whatever becomes the global provider gets our processor."""
-        return bool(self._hooks)
 
     def serve(self, provider: Any, outbox: Outbox | None) -> bool:
         """Give a provider of the SDK our processor, unless it has it.
@@ -71,7 +71,7 @@ class Providers:
         if not self._hooks:
             self._outbox = outbox
             self._hooks = [Hook(self._api, self._setter, self._set), Hook(self._sdk, self._source, self._asked)]
-        self._serve_global()
+        self._serve_all()
 
     def has_global(self) -> bool:
         """Return whether the global provider has our processor."""
@@ -86,6 +86,7 @@ class Providers:
         for processor in list(self._served.values()):
             shut(processor)
         self._served.clear()
+        self._stand_ins.clear()
 
     def _global(self) -> Any:
         return getattr(self._api, self._setter.replace("set", "get", 1))()
@@ -97,20 +98,25 @@ class Providers:
         inner = getattr(provider, "provider", None)
         return inner if isinstance(inner, self._sdk) else None
 
-    def _serve_global(self) -> None:
+    def _serve_all(self, *further: Any) -> None:
+        """Serve the global provider, further ones, and what the stand-ins that were set have inside by now."""
         try:
-            self.serve(self._global(), self._outbox)
+            for provider in (self._global(), *further, *self._stand_ins):
+                self.serve(provider, self._outbox)
         except Exception as error:  # noqa: BLE001 - the border to the application; counted
             last_resort.add("failed_door", type(error).__name__)
 
     def _set(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         original(*args, **kwargs)
-        self._serve_global()
+        given = (*args, *kwargs.values())
+        stand_ins = [provider for provider in given if not isinstance(provider, self._sdk)]
+        self._stand_ins = [*self._stand_ins, *stand_ins][-_MOST_STAND_INS:]
+        self._serve_all(*given)
 
     def _asked(self, original: Callable[..., Any], provider: Any, *args: Any, **kwargs: Any) -> Any:
         """Look at a provider that is asked for a tracer before it gives one: it may be global by now."""
         if provider not in self._served:
-            self._serve_global()
+            self._serve_all()
         return original(provider, *args, **kwargs)
 
 

@@ -81,6 +81,30 @@ def test_providers_set_before_and_after(run, emulator, first):
     assert Counter(event["course_id"] for event in emulator.events()) == {"span": 3, "line": 1}
 
 
+def test_a_provider_that_comes_second(run, emulator):
+    """A provider that OpenTelemetry refuses, and one that stands in for changing ones, are served all the same."""
+    code = """
+class StandIn(trace.TracerProvider):
+    provider = TracerProvider()
+    __hash__ = None
+    def get_tracer(self, *args, **kwargs):
+        return self.provider.get_tracer(*args, **kwargs)
+
+OCMInstrumentor().instrument()
+stand_in, second = StandIn(), TracerProvider()
+for provider in (tracers, second, stand_in):
+    trace.set_tracer_provider(provider)
+stand_in.get_tracer("first").start_span("x", attributes=tags("course-save", course_id="stand-in")).end()
+stand_in.provider = TracerProvider()
+stand_in.get_tracer("second").start_span("x", attributes=tags("course-save", course_id="stand-in")).end()
+second.get_tracer("t").start_span("x", attributes=tags("course-save", course_id="second")).end()
+"""
+    done = run(HEAD + code + TAIL.partition("get_logger")[0])
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == ["Overriding of current TracerProvider is not allowed"] * 2
+    assert Counter(event["course_id"] for event in emulator.events()) == {"span": 3, "stand-in": 2, "second": 1}
+
+
 def test_a_provider_that_is_given(instrument, memory):
     """A provider that is given has our processor besides the global one, once however often it is given."""
     tracers, loggers = TracerProvider(), LoggerProvider()
