@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,6 +66,20 @@ class Snapshot:
         return self.accepted + self.adopted == out and self.waiting >= 0
 
 
+class Room(NamedTuple):
+    """How full the place is where events wait.
+
+    Attributes:
+        used: how much is taken, on disk by all processes of the account.
+        most: how much may be taken.
+        unit: ``By`` for bytes on disk, ``{event}`` for events in memory.
+    """
+
+    used: int
+    most: int
+    unit: str
+
+
 class _Tally:
     """A number that only grows: any thread adds without a lock, readers come one at a time."""
 
@@ -89,11 +103,13 @@ class Books:
 
     Attributes:
         on_lag: told the seconds from acceptance to delivery of each delivered event.
+        room: returns how full the place is where events wait.
         turning_away: True from the first event that was turned away until there is room again.
     """
 
     def __init__(self) -> None:
         self.on_lag: Callable[[float], object] = _ignore
+        self.room: Callable[[], Room | None] = _unknown
         self.turning_away = False
         self._turned_away_at = 0.0
         self._tallies: dict[tuple[str, str], _Tally] = {}
@@ -181,6 +197,10 @@ def _unheard() -> bool:
 
 def _ignore(_: float) -> None:
     """Do nothing with a number that nobody asked for."""
+
+
+def _unknown() -> None:
+    """Return None: there is no such place yet."""
 
 
 _DEAF = ("opentelemetry", "ocm_otel")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocm_otel._account import Account
+from ocm_otel._books import Room
 from ocm_otel._concert import SharedPace
 from ocm_otel._journal import MemoryJournal
 from ocm_otel._pace import Pace
@@ -49,7 +50,7 @@ def open_journal(settings: Settings, key: str, books: Books, learn: Callable[[It
         learn: told the ids of the events that dead processes left behind.
     """
     if not key or settings.durability == "memory":
-        return MemoryJournal(settings.max_queue_size)
+        return _in_memory(settings, books)
     try:
         account = Account(settings.spool(), settings.endpoint, key)
     except (OSError, SettingsError) as error:
@@ -60,7 +61,8 @@ def open_journal(settings: Settings, key: str, books: Books, learn: Callable[[It
             "OTEL_EXPORTER_OCM_SPOOL_DIR to a directory that only this user can write to.",
             error,
         )
-        return MemoryJournal(settings.max_queue_size)
+        return _in_memory(settings, books)
+    books.room = lambda: Room(account.bytes_used(), settings.spool_max_bytes, "By")
     sync = settings.durability == "fsync"
     return Spool(account, books, most_bytes=settings.spool_max_bytes, sync=sync, learn=learn)
 
@@ -78,3 +80,9 @@ def open_pace(settings: Settings, journal: Journal, books: Books) -> Pace:
     if isinstance(journal, Spool):
         return SharedPace(PaceFile(journal.path, books), most, rate, timeout=timeout, careful=careful)
     return Pace(most, rate, timeout=timeout, careful=careful)
+
+
+def _in_memory(settings: Settings, books: Books) -> MemoryJournal:
+    journal = MemoryJournal(settings.max_queue_size)
+    books.room = lambda: Room(journal.waiting(), settings.max_queue_size, "{event}")
+    return journal

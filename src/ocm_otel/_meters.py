@@ -1,8 +1,9 @@
 """The books as OpenTelemetry metrics, through the application's own meter provider.
 
 All instruments but one are observed when the application's reader asks, so nothing is lost in the order in
-which zero-code set-ups make their providers, and a number costs nothing until somebody looks. The one that
-cannot be observed is the histogram of delivery lag; it is recorded as events are delivered.
+which zero-code set-ups make their providers, and a number costs nothing until somebody looks; that holds for
+capacities, too, which do not change. The one that cannot be observed is the histogram of delivery lag; it is
+recorded as events are delivered.
 
 Names: our events are neither spans nor log records, so OpenTelemetry's ``otel.sdk.*`` names do not fit what
 is counted here; they are ``ocm.events.*``, with ``error.type`` for a reason, as the semantic conventions
@@ -12,8 +13,8 @@ have it. The switch is the SDK's own, ``OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
-from weakref import WeakKeyDictionary, WeakSet
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from weakref import WeakSet, ref
 
 from opentelemetry.metrics import Observation, get_meter_provider
 
@@ -36,6 +37,14 @@ COUNTERS = {
     "retried": "Calls that had to be made again, by verdict.",
 }
 
+#: How full it is, as name, unit and description. Gauges: all processes of an account see the same room on disk, so
+#: that adding them up would be wrong. In memory, what is used is what waits.
+ROOM = (
+    ("ocm.spool.used", "By", "Room that waiting events take on disk, those of all processes of the account."),
+    ("ocm.spool.capacity", "By", "Room that they may take."),
+    ("ocm.events.capacity", "{event}", "How many events may wait in memory, where none wait on disk."),
+)
+
 
 class Observed(Protocol):
     """Something that keeps books."""
@@ -46,8 +55,15 @@ class Observed(Protocol):
         """Return when the event that waits longest was accepted, seconds since 1970."""
 
 
-#: Each provider has one set of instruments, which shows all outboxes that live.
-_observed: WeakKeyDictionary[MeterProvider, tuple[WeakSet[Observed], Histogram]] = WeakKeyDictionary()
+class _Shown(NamedTuple):
+    provider: ref[MeterProvider]
+    was_global: bool
+    outboxes: WeakSet[Observed]
+    lag: Histogram
+
+
+#: Each provider has one set of instruments, which shows all outboxes that live. (logfire's provider has no hash.)
+_observed: list[_Shown] = []
 
 
 def observe(outbox: Observed, meter_provider: MeterProvider | None = None) -> None:
@@ -57,12 +73,25 @@ def observe(outbox: Observed, meter_provider: MeterProvider | None = None) -> No
         outbox: whose books; those of several are added up.
         meter_provider: where to; the global one if left out.
     """
-    provider = meter_provider or get_meter_provider()
-    if provider not in _observed:
-        _observed[provider] = _make_instruments(provider.get_meter("ocm_otel"))
-    outboxes, lag = _observed[provider]
+    outboxes, lag = _instruments(get_meter_provider() if meter_provider is None else meter_provider)
     outboxes.add(outbox)
     outbox.books.on_lag = lag.record
+
+
+def _instruments(provider: MeterProvider) -> tuple[WeakSet[Observed], Histogram]:
+    """Return the outboxes that a provider's instruments show, and the instrument that is recorded.
+
+    Before the application sets its provider, the global one is OpenTelemetry's own stand-in, and what it makes
+    becomes real when the other is set: they are the same one, and its instruments are not made twice.
+    """
+    is_global = provider is get_meter_provider()
+    _observed[:] = [shown for shown in _observed if shown.provider() is not None]
+    for shown in _observed:
+        if shown.provider() is provider or (is_global and shown.was_global):
+            return shown.outboxes, shown.lag
+    outboxes, lag = _make_instruments(provider.get_meter("ocm_otel"))
+    _observed.append(_Shown(ref(provider), is_global, outboxes, lag))
+    return outboxes, lag
 
 
 def _make_instruments(meter: Meter) -> tuple[WeakSet[Observed], Histogram]:
@@ -84,6 +113,8 @@ def _make_instruments(meter: Meter) -> tuple[WeakSet[Observed], Histogram]:
         unit="s",
         description="How long the event that waits longest has been waiting.",
     )
+    for name, unit, description in ROOM:
+        meter.create_observable_gauge(name, [_room(outboxes, name, unit)], unit=unit, description=description)
     description = "From the acceptance of an event to the API's answer."
     return outboxes, meter.create_histogram("ocm.events.lag", unit="s", description=description)
 
@@ -113,6 +144,17 @@ def _number(
 
     def read(_: CallbackOptions) -> Iterable[Observation]:
         return [Observation(value(list(outboxes)))]
+
+    return read
+
+
+def _room(outboxes: WeakSet[Observed], name: str, unit: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    """Return what reads how full it is, where that is counted in this unit."""
+
+    def read(_: CallbackOptions) -> Iterable[Observation]:
+        rooms = [room for outbox in list(outboxes) if (room := outbox.books.room()) is not None and room.unit == unit]
+        number = sum(room.most if name.endswith("capacity") else room.used for room in rooms)
+        return [Observation(number)] if rooms else []
 
     return read
 

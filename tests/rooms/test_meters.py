@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -84,6 +85,64 @@ def test_two_outboxes_are_added_up(emulator, meters):
         assert one.flush(10)
         assert other.flush(10)
         assert read(reader)["ocm.events.delivered"] == {"": 2}
+
+
+@pytest.mark.parametrize("first", ["provider", "outbox"])
+def test_the_provider_may_come_later(emulator, first):
+    """Set before or after the outboxes, the global provider has each instrument once, and all numbers, also those
+    that never change.
+    """
+    steps = [
+        "metrics.set_meter_provider(MeterProvider([reader]))",
+        "emit('search')",
+        "memory = Outbox(Settings(api_key='key', durability='memory', max_queue_size=7))",
+    ]
+    if first == "outbox":
+        steps.append(steps.pop(0))
+    program = f"""
+import json
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from ocm_otel import Outbox, Settings, emit
+reader = InMemoryMetricReader()
+{chr(10).join(steps)}
+on_disk = Outbox(Settings(api_key="key", spool_max_bytes=2**20))
+scopes = [scope for one in reader.get_metrics_data().resource_metrics for scope in one.scope_metrics]
+assert [scope.scope.name for scope in scopes] == ["ocm_otel"]
+print(json.dumps([[metric.name, metric.unit, metric.data.data_points[0].value] for metric in scopes[0].metrics]))
+"""
+    environment = {
+        "OTEL_EXPORTER_OCM_ENDPOINT": emulator.endpoint,
+        "OTEL_EXPORTER_OCM_API_KEY": emulator.key,
+        "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "true",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = json.loads(done.stdout)
+    assert len({name for name, _, _ in seen}) == len(seen) > 10
+    assert {("ocm.events.accepted", "{event}", 1), ("ocm.events.capacity", "{event}", 7)} <= {
+        tuple(row) for row in seen
+    }
+    assert ["ocm.spool.capacity", "By", 2**20 + 2**28] in seen
+    assert next(row[2] for row in seen if row[0] == "ocm.spool.used") > 0
+
+
+def test_a_provider_without_a_hash(emulator):
+    """A provider that stands in for another may have no hash (logfire's has none), and shows the books all the same."""
+
+    class StandIn(MeterProvider):
+        __hash__ = None
+
+    reader = InMemoryMetricReader()
+    provider = StandIn([reader])
+    with Outbox(Settings(endpoint=emulator.endpoint, api_key=emulator.key), meter_provider=provider) as outbox:
+        outbox.put(Event("search"))
+        assert outbox.flush(10)
+        assert read(reader)["ocm.events.delivered"] == {"": 1}
+    provider.shutdown()
 
 
 @pytest.mark.parametrize(("switch", "seen"), [("true", True), ("false", False), (None, False)])
