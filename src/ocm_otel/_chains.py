@@ -35,11 +35,11 @@ class Chains:
         self._processor: OCMProcessor | None = None
         self._hooks: list[Hook] = []
 
-    def watch(self, outbox: Outbox | None) -> None:
+    def watch(self, outbox: Outbox) -> None:
         """Put our processor into the chain that is configured, and into those that will be.
 
         Args:
-            outbox: where the events go; the process's shared one if left out.
+            outbox: where the events go.
         """
         if self._processor is None:
             self._processor = OCMProcessor(outbox=outbox)

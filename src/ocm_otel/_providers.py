@@ -4,7 +4,8 @@ A provider is global when the application sets it, which may be before us, after
 application's own code), or again and again behind a stand-in (logfire). OpenTelemetry has no public way to be
 told, so two public functions are hooked, the one that sets the provider and the one that every tracer comes
 from: no span is started without either. A provider that comes second is not taken by OpenTelemetry, and its owner
-uses it all the same, so it is served, too. Others are not, and each provider gets one processor.
+uses it all the same, so it is served, too. Others are not, and each provider gets one processor. A provider of
+spans gets our sampler around its own as well, for a processor does not see what is not recorded.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from ocm_otel._doors import last_resort, shut
 from ocm_otel._hooks import Hook
 from ocm_otel.logs import OCMLogRecordProcessor
+from ocm_otel.sampling import unwrap, wrap
 from ocm_otel.spans import OCMSpanProcessor
 
 if TYPE_CHECKING:
@@ -38,22 +40,22 @@ class Providers:
         api: the module that has the global one.
         setter: the function of `api` that sets it; its getter begins with ``get`` instead.
         source: the method of a provider that all tracers, or all loggers, come from.
-        add: adds to a provider a processor for an outbox, and returns the processor.
+        add: gives a provider a processor for an outbox, and returns what takes all of it back from that provider.
     """
 
-    def __init__(self, sdk: type, api: Any, setter: str, source: str, add: Callable[[Any, Outbox | None], Any]) -> None:
+    def __init__(self, sdk: type, api: Any, setter: str, source: str, add: Callable[..., Any]) -> None:
         self._sdk, self._api, self._setter, self._source, self._add = sdk, api, setter, source, add
         self._served: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-        self._outbox: Outbox | None = None
+        self._outbox: Any = None
         self._stand_ins: list[Any] = []
         self._hooks: list[Hook] = []
 
-    def serve(self, provider: Any, outbox: Outbox | None) -> bool:
+    def serve(self, provider: Any, outbox: Outbox) -> bool:
         """Give a provider of the SDK our processor, unless it has it.
 
         Args:
             provider: one of the SDK, or a stand-in that names one as its ``provider``.
-            outbox: where the events go; the process's shared one if left out.
+            outbox: where the events go.
 
         Returns:
             True if it has it now; False for a provider that is none of the SDK's.
@@ -61,12 +63,15 @@ class Providers:
         real = self._real(provider)
         if real is None:
             return False
-        mine = object()
+
+        def mine(_: object) -> None:
+            """There is nothing to take back yet."""
+
         if self._served.setdefault(real, mine) is mine:  # of several threads at once, one adds it
             self._served[real] = self._add(real, outbox)
         return True
 
-    def watch(self, outbox: Outbox | None) -> None:
+    def watch(self, outbox: Outbox) -> None:
         """Give the global provider our processor: the one that is, and those that will be."""
         if not self._hooks:
             self._outbox = outbox
@@ -83,8 +88,8 @@ class Providers:
         for hook in self._hooks:
             hook.undo()
         self._hooks.clear()
-        for processor in list(self._served.values()):
-            shut(processor)
+        for provider, undo in list(self._served.items()):
+            undo(provider)
         self._served.clear()
         self._stand_ins.clear()
 
@@ -120,16 +125,25 @@ class Providers:
         return original(provider, *args, **kwargs)
 
 
-def _add_to_tracers(provider: TracerProvider, outbox: Outbox | None) -> OCMSpanProcessor:
+def _add_to_tracers(provider: TracerProvider, outbox: Outbox) -> Callable[[TracerProvider], None]:
     processor = OCMSpanProcessor(outbox=outbox)
     provider.add_span_processor(processor)
-    return processor
+    before = provider.sampler
+    wrap(provider, mode=outbox.settings.sampler_mode)
+    changed = provider.sampler is not before
+
+    def undo(provider: TracerProvider) -> None:  # given again, for kept here it would never be let go
+        shut(processor)
+        if changed:
+            unwrap(provider)
+
+    return undo
 
 
-def _add_to_loggers(provider: LoggerProvider, outbox: Outbox | None) -> OCMLogRecordProcessor:
+def _add_to_loggers(provider: LoggerProvider, outbox: Outbox) -> Callable[[LoggerProvider], None]:
     processor = OCMLogRecordProcessor(outbox=outbox)
     provider.add_log_record_processor(processor)
-    return processor
+    return lambda _: shut(processor)
 
 
 #: The process's providers of spans, and of log records.

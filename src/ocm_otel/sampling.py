@@ -142,6 +142,18 @@ def wrap(provider: object, *, mode: str | None = None) -> bool:
         return False
 
 
+def unwrap(provider: object) -> None:
+    """Take back what `wrap` did: the provider and its tracers have the application's sampler again; never raises."""
+    try:
+        outer = getattr(provider, "sampler", None)
+        if isinstance(provider, TracerProvider) and isinstance(outer, OCMSampler):
+            provider.sampler = outer.root
+            for tracer in _tracers_of(provider, outer):
+                tracer.sampler = outer.root
+    except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
+        failed("OCMSampler", error)
+
+
 def failed(name: str, error: Exception) -> None:
     """Count and tell, once for each kind, what went wrong around a sampler; never raises."""
     kind = type(error).__name__

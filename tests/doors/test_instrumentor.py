@@ -13,9 +13,10 @@ from opentelemetry import trace
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from ocm_otel import OCMInstrumentor, OCMProcessor, Settings, tags
-from ocm_otel._by_name import NamedSpanExporter
+from ocm_otel import OCMInstrumentor, OCMProcessor, OCMSampler, Settings, tags
+from ocm_otel._named_exporters import NamedSpanExporter
 
 MERGE = structlog.contextvars.merge_contextvars
 
@@ -142,6 +143,25 @@ def test_uninstrument(instrument, memory):
     span("x", attributes=tags("course-save", course_id="4")).end()
     tell(structlog.wrap_logger(None, processors=[render]), "5")
     assert courses(memory) == ["1", "4", "5"]
+
+
+@pytest.mark.parametrize(("mode", "seen"), [("all", ["early", "late"]), ("off", [])])
+def test_what_is_sampled_away(instrument, memory, mode, seen):
+    """Our sampler stands around a provider's own, for tracers made before as well, until it is taken away."""
+    provider = TracerProvider(sampler=ALWAYS_OFF)
+    early = provider.get_tracer("early")
+    memory.settings = Settings(sampler_mode=mode)
+    instrument(tracer_provider=provider)
+    for tracer, name in ((early, "early"), (provider.get_tracer("late"), "late")):
+        tracer.start_span("x", attributes=tags("course-save", course_id=name)).end()
+    assert courses(memory) == seen
+    OCMInstrumentor().uninstrument()
+    assert provider.sampler is ALWAYS_OFF
+    assert not early.start_span("x").is_recording()
+    provider.sampler = by_hand = OCMSampler(ALWAYS_OFF)
+    instrument(tracer_provider=provider)
+    OCMInstrumentor().uninstrument()
+    assert provider.sampler is by_hand
 
 
 def test_a_hook_under_a_hook(instrument, memory):
