@@ -67,7 +67,9 @@ def otel_lines(version: str) -> list[str]:
     """
     project = PROJECT["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
-    names = {re.split(r"[><=\[ ]", line)[0]: line for line in [*project["dependencies"], *extras, *groups("hosts")]}
+    names = {
+        re.split(r"[><=\[ ]", line)[0]: line for line in [*project["dependencies"], *extras, *groups("hosts", "yaml")]
+    }
     beta = f"0.{int(version.split('.')[1]) + 21}"
     return [
         f"{name}>={beta}b0,<{beta}rc0" if "b" in line.partition(">=")[2] else f"{name}=={version}.*"
@@ -129,6 +131,9 @@ HOSTS = [
     nox.param(TESTED[-1], "newest", id="newest"),
 ]
 
+#: What the hosts need besides, where there is a release of it that goes with OpenTelemetry's.
+FURTHER = {"1.44": ("yaml", "vendors"), "newest": ("yaml",)}
+
 
 def constrained(session: nox.Session, lines: list[str]) -> list[str]:
     """Return the installer's arguments that hold it to these `name==version` lines."""
@@ -165,6 +170,7 @@ def tests(session: nox.Session, otel: str) -> None:
 def hosts(session: nox.Session, otel: str) -> None:
     """Real servers, frameworks and workers with real requests, counted at the emulator."""
     wanted = [*groups("hosts"), "-e", ".[all]"]
+    wanted += groups(*FURTHER.get(otel, ()))
     if otel != "newest":
         wanted += constrained(session, otel_lines(otel))
     session.install(*wanted)

@@ -1,10 +1,15 @@
 """Print the pages that are made of tables in the source: `python docs/_render.py` writes them.
 
+With the file that the tests of zero code wrote as an argument, the table of what was tried is made anew of it.
+
 They are committed, so that they can be read where the source is read; tests/house compares the two.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import sys
 from pathlib import Path
 
 from ocm_otel._setting import Setting
@@ -140,8 +145,43 @@ def _row(name: str, verdict: Verdict) -> str:
     return f"| {name} | {verdict.fate.value} | `{verdict.reason}` | {'yes' if verdict.ambiguous else 'no'} |\n"
 
 
-PAGES = {"settings.md": settings_page, "verdicts.md": verdicts_page}
+#: What tests/hosts/test_zero_code.py has tried: for each release of the SDK the ways, for each way the exporters.
+TRIED = FOLDER.parent / "tests/hosts/zero_code.json"
+_MATRIX = re.compile(r"(?<=<!-- matrix -->\n).*(?=<!-- /matrix -->)", re.DOTALL)
+
+
+def zero_code_page() -> str:
+    """Return the text of docs/zero-code.md: what stands there, with the table of what was tried."""
+    tried = json.loads(TRIED.read_text(encoding="utf-8"))
+    cells = dict.fromkeys((way, each) for ways in tried.values() for way, found in ways.items() for each in found)
+    rows = [
+        f"| `{way}` | `{each}` | " + " | ".join("✓" if each in ways.get(way, ()) else "-" for ways in tried.values())
+        for way, each in sorted(cells, key=lambda cell: (_ORDER.index(cell[0]), _ORDER.index(cell[1])))
+    ]
+    head = [f"| way | exporters | {' | '.join(tried)}", "| --- | --- " + "| :-: " * len(tried)]
+    table = "".join(f"{row} |\n" for row in [*head, *rows])
+    return _MATRIX.sub(lambda _: table, (FOLDER / "zero-code.md").read_text(encoding="utf-8"))
+
+
+def record(results: str) -> None:
+    """Write what the tests of zero code have noted, `SDK way exporters` a line, to be the table's source."""
+    tried: dict[str, dict[str, list[str]]] = {}
+    for line in sorted(set(results.splitlines()), key=lambda line: [_rank(word) for word in line.split()]):
+        sdk, way, exporters = line.split()
+        tried.setdefault(sdk, {}).setdefault(way, []).append(exporters)
+    TRIED.write_text(json.dumps(tried, indent=1) + "\n", encoding="utf-8")
+
+
+def _rank(word: str) -> tuple[int, ...]:
+    return (_ORDER.index(word),) if word in _ORDER else tuple(map(int, word.split(".")))
+
+
+_ORDER = ("command", "initialize", "file", "azure", "logfire", "none", "otlp", "ocm", "otlp,ocm")
+
+PAGES = {"settings.md": settings_page, "verdicts.md": verdicts_page, "zero-code.md": zero_code_page}
 
 if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        record(Path(argument).read_text(encoding="utf-8"))
     for name, text in PAGES.items():
         (FOLDER / name).write_text(text(), encoding="utf-8")

@@ -124,7 +124,10 @@ class Chains:
 
     def _then_extend(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         done = original(*args, **kwargs)
-        self._extend_configured()
+        try:
+            self._extend_configured()
+        except Exception as error:  # noqa: BLE001 - the border to the application; counted
+            last_resort.add("failed_door", type(error).__name__)
         return done
 
 

@@ -62,15 +62,16 @@ class _Waiting(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = find_spec(fullname)
         loader: Any = spec and spec.loader
-        if loader is None:
+        try:
+            execute = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                self._then()
+
+            loader.exec_module = exec_module
+        except AttributeError:  # there is no such module, or a loader that takes no addition: the import goes on
             return spec
-        execute = loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            execute(module)
-            self._then()
-
-        loader.exec_module = exec_module
         return spec
 
 

@@ -40,12 +40,12 @@ class OCMInstrumentor(BaseInstrumentor):
     ``OTEL_EXPORTER_OCM_SIGNALS`` switch it off.
     """
 
-    _active = False
+    _in_use: Outbox | None = None
 
     @property
     def is_instrumented_by_opentelemetry(self) -> bool:
         """True while our processors are put in."""
-        return self._active
+        return self._in_use is not None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return no packages: what is instrumented is what we depend on ourselves."""
@@ -75,7 +75,9 @@ class OCMInstrumentor(BaseInstrumentor):
         if outbox is not None and not hasattr(outbox, "put"):  # a YAML file may name anything
             options["outbox"], outbox = outbox, None
         try:
-            found = _find_outbox(outbox, options)
+            # After a YAML file has named us, those who load instrumentors call us once more, without its options.
+            known = self._in_use if outbox is None and not options else None
+            found = known or _find_outbox(outbox, options)
             if found is not None:
                 self._put_in(found, tracer_provider, logger_provider)
                 if meter_provider is not None:
@@ -90,13 +92,13 @@ class OCMInstrumentor(BaseInstrumentor):
 
     def uninstrument(self, **kwargs: Any) -> None:
         """Take our processors out; where they have to stay, they let no more events in."""
-        if self._active:
+        if self._in_use is not None:
             from ocm_otel._chains import chains
             from ocm_otel._providers import loggers, tracers
 
             for place in (tracers, loggers, chains):
                 place.leave()
-            self._is_now(active=False)
+            self._use(None)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         self.uninstrument()
@@ -116,12 +118,12 @@ class OCMInstrumentor(BaseInstrumentor):
                     outbox.books.report((signal, "provider"), text, type(given).__name__)
         if "structlog" in signals:
             chains.watch(outbox)
-        self._is_now(active=bool(signals))
+        self._use(outbox if signals else None)
 
     @classmethod
-    def _is_now(cls, *, active: bool) -> None:
-        """Remember for all instances whether we are put in: without OpenTelemetry's base there may be several."""
-        cls._active = active
+    def _use(cls, outbox: Outbox | None) -> None:
+        """Remember for all instances where the events go: without OpenTelemetry's base there may be several."""
+        cls._in_use = outbox
 
 
 def _find_outbox(outbox: Outbox | None, options: dict[str, Any]) -> Outbox | None:

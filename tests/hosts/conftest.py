@@ -129,6 +129,11 @@ class Site:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
 
+    def interrupt(self) -> None:
+        """Send SIGINT, as a person does with ^C, and return when the interpreter has ended in its own way."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(20)
+
     def kill(self) -> None:
         """End it, whatever it is doing, and its workers with it."""
         with contextlib.suppress(ProcessLookupError):

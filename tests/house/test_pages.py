@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import runpy
 import subprocess
@@ -34,11 +36,29 @@ def tracked(root: Path) -> list[Path]:
     return [root / name for name in listing.split("\0") if name and (root / name).is_file()]
 
 
-@pytest.mark.parametrize("page", ["settings.md", "verdicts.md"])
+@pytest.mark.parametrize("page", ["settings.md", "verdicts.md", "zero-code.md"])
 def test_a_printed_page_is_its_table(root: Path, page: str) -> None:
     """A page that docs/_render.py prints from a table is as printed; `python docs/_render.py` writes it."""
     printed = runpy.run_path(str(root / "docs/_render.py"))["PAGES"][page]()
     assert (root / "docs" / page).read_text(encoding="utf-8") == printed
+
+
+def test_what_was_tried_is_what_is_tested(root: Path) -> None:
+    """The table of zero code has each case of its test, for each release of OpenTelemetry that the hosts run with."""
+    tree = ast.parse((root / "tests/hosts/test_zero_code.py").read_text(encoding="utf-8"))
+    constants = {
+        ast.unparse(node.targets[0]): ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"WAYS", "EXPORTERS"}
+    }
+    every = list(constants["EXPORTERS"])
+    tried = json.loads((root / "tests/hosts/zero_code.json").read_text(encoding="utf-8"))
+    releases = [sdk.rpartition(".")[0] for sdk in tried]
+    pinned = re.findall(r'nox\.param\([^"]*"(1\.\d+)"', (root / "noxfile.py").read_text(encoding="utf-8"))
+    assert releases[:-1] == pinned, "and after these the newest"
+    for sdk, ways in zip(releases, tried.values(), strict=True):
+        expected = {"command", "initialize"} | ({"file"} if sdk in releases[-2:] else set())
+        assert ways == dict.fromkeys(set(constants["WAYS"]) if sdk == "1.44" else expected, every), sdk
 
 
 def test_ci_runs_the_command_of_the_readme(root: Path) -> None:
