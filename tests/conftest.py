@@ -9,8 +9,8 @@ import pytest
 
 from ocm_otel.emulator import Emulator
 
-#: What OpenTelemetry's own logging handler prints at the end of an interpreter that starts no more threads
-#: (CPython 3.12.1), with or without us.
+#: What OpenTelemetry itself prints, with or without us: its logging handler at the end of an interpreter that starts
+#: no more threads (CPython 3.12.1), and the choice of a configurator.
 UPSTREAM = re.compile(
     r"Exception ignored in atexit callback: <function shutdown at 0x[0-9a-f]+>\n"
     r"Traceback \(most recent call last\):\n(?:  .*\n)*?  .*/opentelemetry/sdk/_logs/.*\n(?:  .*\n)+"
@@ -18,6 +18,8 @@ UPSTREAM = re.compile(
     r"|Exception ignored in atexit callback: <function shutdown at 0x[0-9a-f]+>\n"
     r"Traceback \(most recent call last\):\n(?:  .*\n)*?  .*/opentelemetry/instrumentation/logging/.*\n(?:  .*\n)+"
     r"RuntimeError: can't create new thread at interpreter shutdown\n"
+    # Where a vendor's distribution is installed beside OpenTelemetry's own, and the latter is chosen.
+    r"|Configuration of \w+ not loaded because configurator is set by OTEL_PYTHON_CONFIGURATOR\n"
 )
 
 

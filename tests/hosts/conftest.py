@@ -218,6 +218,9 @@ def environment(emulator: Emulator, tmp_path: Path) -> Callable[..., dict[str, s
         ours = {
             "HOME": str(tmp_path),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            # Of several distributions that are installed, the first one found would configure.
+            "OTEL_PYTHON_DISTRO": "distro",
+            "OTEL_PYTHON_CONFIGURATOR": "configurator",
             "OTEL_TRACES_EXPORTER": "none",
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
