@@ -214,14 +214,14 @@ def _instead(setting: Setting, source: str) -> str:
 
 def metrics_wanted(environ: Mapping[str, str] | None = None) -> bool:
     """Return True if OpenTelemetry is to show its own metrics; ours are then shown, too."""
-    environ = os.environ if environ is None else environ
-    return environ.get("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "").strip().lower() == "true"
+    return (os.environ if environ is None else environ).get(
+        "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", ""
+    ).strip().lower() == "true"
 
 
 def config_file(environ: Mapping[str, str] | None = None) -> str:
     """Return the path of the YAML file that configures OpenTelemetry, an empty text if there is none."""
-    environ = os.environ if environ is None else environ
-    return environ.get("OTEL_CONFIG_FILE", "").strip()
+    return (os.environ if environ is None else environ).get("OTEL_CONFIG_FILE", "").strip()
 
 
 def explaining() -> bool:
@@ -249,5 +249,4 @@ def key_given(options: Mapping[str, object], environ: Mapping[str, str] | None =
 
 def sdk_disabled(environ: Mapping[str, str] | None = None) -> bool:
     """Return True if OpenTelemetry is switched off altogether."""
-    environ = os.environ if environ is None else environ
-    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return (os.environ if environ is None else environ).get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
