@@ -237,9 +237,7 @@ def environment() -> Mapping[str, str]:
 def key_given(options: Mapping[str, object], environ: Mapping[str, str] | None = None) -> tuple[bool, bool]:
     """Return whether there is an API key, or a file of it, and whether any setting of ours is made at all.
 
-    Args:
-        options: settings made in code or in a YAML file; an empty one counts as not made.
-        environ: the variables; those of the process if left out.
+    Those in `options` are made in code or in a file; an empty one counts as not made.
     """
     environ = os.environ if environ is None else environ
     made = {name for name, value in options.items() if value is not None and value != ""}

@@ -33,7 +33,7 @@ OWNED = {
     "the process's fork and end": (
         {"atexit", "os.register_at_fork", "os.fork", "os._exit", "weakref.finalize"}, {"_process"},
     ),
-    "functions of other libraries": ({"setattr", "sys.meta_path"}, {"_hooks", "logs"}),  # logs: ids on its records
+    "how modules are found": ({"sys.meta_path"}, {"_hooks"}),
     "signals": ({"signal.signal", "signal.sigwait"}, {"_process"} | PROGRAMS),
     "the environment": ({"os.environ", "os.environb", "os.getenv", "os.putenv"}, {"_settings", "demo"}),
     "files": (
