@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ocm_otel._cli_check import check
+from ocm_otel._cli_emulator import emulator, extra_missing
 from ocm_otel._cli_explain import explain
 from ocm_otel._cli_spool import spool
 from ocm_otel._event import Event, InvalidEvent
@@ -22,20 +23,6 @@ from ocm_otel._table import TABLE
 from ocm_otel._terminal import plain, strict_settings, write_json, wrong_use
 from ocm_otel._values import SettingsError
 from ocm_otel._verdict import Fate, Verdict
-
-_EXTRA = ("starlette", "uvicorn", "opentelemetry.instrumentation")
-
-
-def _extra_missing(error: ImportError) -> click.UsageError:
-    """Return what to say of a missing extra.
-
-    Raises:
-        ImportError: it is not about an extra.
-    """
-    name = error.name or ""
-    if not any(name == known or name.startswith(f"{known}.") for known in _EXTRA):
-        raise error
-    return click.UsageError(f"this needs {name}, which is not installed: pip install 'ocm-otel[emulator]'")
 
 
 def _set_colour(context: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -67,7 +54,7 @@ def demo(*, keep: bool) -> None:
     try:
         from ocm_otel.demo.stage import run
     except ImportError as error:
-        raise _extra_missing(error) from None
+        raise extra_missing(error) from None
     if not run(keep=keep):
         raise SystemExit(1)
 
@@ -138,41 +125,6 @@ def _tell(verdict: Verdict, event: Event, settings: Settings, seconds: float, *,
         click.echo("  It was not counted, and nothing is kept: send it again when that is mended.")
 
 
-@main.command(epilog="Example: ocm-otel emulator --port 8377 --db events.sqlite")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8377, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
-@click.option("--key", "keys", multiple=True, metavar="TEXT",
-              help="A key to accept, made up for this; repeatable.  [default: demo-key]")  # fmt: skip
-@click.option("--db", metavar="FILE", help="Keep what comes in in this SQLite file; else it is in memory.")
-@click.option("--latency", default=0.0, metavar="MS", type=click.FloatRange(0, 3_600_000),
-              help="Milliseconds before each answer.")  # fmt: skip
-@click.option("--refusal-status", default="400", show_default=True, type=click.Choice(["200", "400"]),
-              help="The status of NO-TYPE-PARAMETER, which the vendor's guide does not name.")  # fmt: skip
-def emulator(host: str, port: int, keys: tuple[str, ...], db: str | None, latency: float, refusal_status: str) -> None:
-    """Run the events API on this machine.
-
-    It runs until Ctrl-C, and has a report page that shows what came in.
-    """
-    try:
-        from ocm_otel.emulator import serve
-    except ImportError as error:
-        raise _extra_missing(error) from None
-    given_key = "demo-key" if not keys else "'the key that you gave'"
-
-    def ready(running: Any) -> None:
-        click.secho("The events API is emulated until Ctrl-C.", bold=True)
-        click.echo(f"\n  API          {running.endpoint}\n  report page  {running.url}/\n")
-        click.echo(f"export {PREFIX}ENDPOINT={running.endpoint}\nexport {PREFIX}API_KEY={given_key}")
-
-    try:
-        serve(host, port, keys=keys or ("demo-key",), path=db, latency=latency / 1000,
-              refusal_status=int(refusal_status), ready=ready)  # fmt: skip
-    except ValueError as error:
-        raise click.UsageError(plain(str(error))) from None
-    except OSError as error:
-        raise click.ClickException(plain(error.strerror or str(error))) from None
-
-
 @main.command("settings", epilog="Example: OTEL_EXPORTER_OCM_TIMEOUT=soon ocm-otel settings")
 @click.option("--json", "as_json", is_flag=True, help="Write them as JSON.")
 def show_settings(*, as_json: bool) -> None:
@@ -227,6 +179,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 
 main.add_command(check)
+main.add_command(emulator)
 main.add_command(explain)
 main.add_command(spool)
 

@@ -116,8 +116,10 @@ def test_the_emulator_can_be_kept() -> None:
     assert process.stdout is not None
     try:
         address = next(found[1] for line in process.stdout if (found := re.match(r"The report page: (\S+)", line)))
-        with build_opener(ProxyHandler({})).open(address, timeout=10) as page:
-            assert b"course-complete" in page.read()
+        browser = build_opener(ProxyHandler({}))
+        for path, shown in (("", b"Events received"), ("emulator/report", b"course-complete")):
+            with browser.open(address.rstrip("/") + "/" + path, timeout=10) as page:
+                assert shown in page.read()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     finally:

@@ -17,13 +17,13 @@ from ocm_otel.emulator import Answer, Emulator
 EVENTS = "/v2.0/events"
 
 
-def ask(emulator, target, method="GET", key="demo-key", **headers):
+def ask(emulator, target, method="GET", key="demo-key", body=None, **headers):
     """Send one request on a connection of its own; return status, headers and body."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if key is not None:
         sent["x-api-key"] = key
     with closing(http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=10)) as connection:
-        connection.request(method, target, headers=sent)
+        connection.request(method, target, body, headers=sent)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
 
@@ -254,18 +254,83 @@ def test_a_page_that_makes_no_sense_is_told(emulator, query):
 
 
 def test_the_report_is_a_page_and_a_text(emulator):
-    """The same figures as HTML at the root and as text, both told not to run or load anything."""
+    """The page and its files are told to load nothing from elsewhere; the text has the figures."""
     ask(emulator, EVENTS + "?type=%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE&user_id=ann")
-    status, headers, page = ask(emulator, "/")
-    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert "default-src 'none'" in headers["content-security-policy"]
-    assert b"<script" not in page
-    assert b"&lt;script&gt;" in page
+    for path, kind in (("/", "text/html"), ("/emulator/static/page.js", "text/javascript")):
+        status, headers, page = ask(emulator, path)
+        assert (status, headers["content-type"]) == (200, f"{kind}; charset=utf-8")
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert (headers["x-content-type-options"], b"alert(" in page) == ("nosniff", False)
     status, headers, body = ask(emulator, "/emulator/report.txt")
     assert (status, headers["content-type"]) == (200, "text/plain; charset=utf-8")
     assert body.decode() == emulator.report()
     assert "\u202e" not in emulator.report()
     assert len(emulator.requests()) == 1
+
+
+@pytest.mark.parametrize("name", ["../server.py", "..%2Fserver.py", "%2Fetc%2Fpasswd", "nothing.js", "index"])
+def test_only_the_files_of_the_page_are_served(emulator, name):
+    """A name that is not one of the page's own files is 404."""
+    assert ask(emulator, f"/emulator/static/{name}")[0] == 404
+
+
+def test_the_report_is_sent_once_for_each_state(emulator):
+    """With If-None-Match nothing is computed or sent until a call, a duration or a fault changes the report."""
+    version = None
+    steps = (
+        lambda: ask(emulator, EVENTS + "?type=a"),
+        lambda: ask(emulator, EVENTS),
+        lambda: emulator.load_durations(b"course_id,hours\n7,1\n"),
+        lambda: emulator.set_faults("503 rate=1%"),
+        emulator.clear,
+    )
+    for change in steps:
+        change()
+        status, headers, body = ask(emulator, "/emulator/report", if_none_match=version or "-")
+        assert status == 200
+        assert {"figures", "calls", "names", "faults"} == set(json.loads(body))
+        version = headers["etag"]
+        assert ask(emulator, "/emulator/report", if_none_match=version)[0] == 304
+
+
+def test_every_table_comes_as_csv_and_is_filtered(emulator):
+    """Each table is a file of its own, with the lines of the choice."""
+    ask(emulator, EVENTS + "?type=course-save&course_id=7&entity_id=IT")
+    ask(emulator, EVENTS + "?type=search&entity_id=HR")
+    for name in ("figures", "funnel", "types", "courses", "entities", "time", "calls", "durations"):
+        status, headers, body = ask(emulator, f"/emulator/tables/{name}.csv?entity_id=IT")
+        assert (status, headers["content-type"]) == (200, "text/csv; charset=utf-8"), name
+        assert headers["content-disposition"] == f'attachment; filename="{name}.csv"'
+        assert b"HR" not in body
+    assert ask(emulator, "/emulator/tables/calls.csv?entity_id=IT")[2].count(b"\r\n") == 2
+    assert ask(emulator, "/emulator/tables/nothing.csv")[0] == 404
+
+
+@pytest.mark.parametrize("query", ["since=x", "until=nan", "since=1e999", "until=%C2%B2"])
+def test_a_moment_that_is_none_is_told(emulator, query):
+    """A period without a moment gets 400 and its own value back."""
+    status, _, body = ask(emulator, f"/emulator/report?{query}")
+    assert (status, "no moment" in json.loads(body)["error"]) == (400, True)
+
+
+def test_durations_and_faults_are_taken_over_http(emulator):
+    """PUT takes a table of durations and a plan of faults, DELETE forgets them, and what is wrong is told."""
+    assert json.loads(ask(emulator, "/emulator/durations", "PUT", body=b"course_id,hours\n7,2\n")[2]) == {"courses": 1}
+    ask(emulator, EVENTS + "?type=course-complete&course_id=7")
+    assert json.loads(ask(emulator, "/emulator/summary")[2])["hours"] == 2
+    status, _, body = ask(emulator, "/emulator/durations", "PUT", body=b"nothing")
+    assert (status, "course_id,hours" in json.loads(body)["error"]) == (400, True)
+    assert ask(emulator, "/emulator/durations", "PUT", body=b"x" * 5_000_001)[0] == 400
+    assert json.loads(ask(emulator, "/emulator/summary")[2])["hours"] == 2
+    assert json.loads(ask(emulator, "/emulator/durations", "DELETE")[2]) == {"courses": 0}
+
+    plan = json.dumps({"faults": ["503 for=1", "key-refused for=1"], "seed": 7}).encode()
+    assert json.loads(ask(emulator, "/emulator/faults", "PUT", body=plan)[2])["given"] == [0, 0]
+    assert [ask(emulator, EVENTS + "?type=a")[0] for _ in range(3)] == [503, 403, 200]
+    status, _, body = ask(emulator, "/emulator/faults", "PUT", body=b'{"faults": ["nonsense"]}')
+    assert (status, "black-hole" in json.loads(body)["error"]) == (400, True)
+    assert json.loads(ask(emulator, "/emulator/faults")[2])["given"] == [1, 1]
+    assert json.loads(ask(emulator, "/emulator/faults", "DELETE")[2])["faults"] == []
 
 
 def test_an_unknown_page_of_its_own_is_not_the_api(emulator):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # They are programs of their own: they serve, print and start other programs.
 PROGRAMS = {
-    "cli", "_cli_check", "_cli_explain", "_check_call", "_check_process", "_check_spool",
+    "cli", "_cli_check", "_cli_emulator", "_cli_explain", "_check_call", "_check_process", "_check_spool",
     "_cli_refused", "_cli_retry", "_cli_spool",
     "_census", "_drain", "_terminal", "demo", "emulator",
 }  # fmt: skip

@@ -13,12 +13,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .faults import Answer
-    from .server import Emulator, serve
+    from .answers import Answer
+    from .program import serve
+    from .server import Emulator
 
 __all__ = ["Answer", "Emulator", "serve"]
 
-_HOMES = {"Answer": ".faults", "Emulator": ".server", "serve": ".server"}
+_HOMES = {"Answer": ".answers", "Emulator": ".server", "serve": ".program"}
 _EXTRA = ("starlette", "uvicorn")
 
 

@@ -11,20 +11,25 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Collection
+from functools import lru_cache
 
 from starlette.types import Receive, Scope, Send
 
-from .faults import Answer, FaultPlan
-from .rules import Call, Ruling, fields, is_api, judge
+from .answers import Answer
+from .faults import FaultPlan
+from .rules import Call, Ruling, is_api, judge
 from .store import Received, Store
+from .wire import give, reply
 
 # Header values that say nothing about a person and hold no secret; of all others only the name is kept.
 SHOWN_HEADERS = frozenset(
     {"accept", "accept-encoding", "baggage", "connection", "host", "traceparent", "tracestate", "user-agent"}
 )
 _KEPT_QUERY = 20_000
+_JSON = (b"content-type", b"application/json")
 
 
+@lru_cache(maxsize=1000)
 def alias(key: str | None) -> str | None:
     """Return a short name for an API key from which the key cannot be read, None for no key."""
     return f"key-{hashlib.sha256(key.encode('utf-8')).hexdigest()[:8]}" if key else None
@@ -66,25 +71,21 @@ class EventsApi:
         ruling = judge(call, self._keys, self._refusal_status)
         answer = self._plan.next() if is_api(call.method, call.path) else None
         self._keep(scope, call, ruling, answer)
-        latency = self._plan.latency if answer is None or answer.latency is None else answer.latency
+        latency = self._plan.wait() if answer is None or answer.latency is None else answer.latency
         if latency > 0:
             await self._wait(latency)
-        body = ruling.body if answer is None else answer.content
-        headers = {"content-type": "application/json"} if body else {}
         if answer is not None:
-            headers.update({name.lower(): value for name, value in answer.headers.items()})
-        status = ruling.status if answer is None else answer.status
-        if status not in (204, 304):
-            headers.setdefault("content-length", str(len(body)))
-        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": pairs})
-        await send({"type": "http.response.body", "body": body})
+            await give(answer, scope, receive, send, self._wait)
+            return
+        headers = [_JSON, (b"content-length", str(len(ruling.body)).encode())]
+        await reply(send, ruling.status, headers, ruling.body)
 
     def _keep(self, scope: Scope, call: Call, ruling: Ruling, answer: Answer | None) -> None:
         counted = ruling.accepted and (answer is None or answer.counts)
         reason = ruling.reason
-        if answer is not None and not (ruling.accepted and counted):
-            reason = "answered as planned" if reason is None else f"answered as planned; {reason}"
+        if answer is not None and (answer.label or not counted):
+            planned = f"answered as planned: {answer.label}" if answer.label else "answered as planned"
+            reason = planned if reason is None else f"{planned}; {reason}"
         pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
         client = scope.get("client")
         received = Received(
@@ -94,11 +95,11 @@ class EventsApi:
             method=call.method,
             path=call.path,
             query=call.query[:_KEPT_QUERY].decode("latin-1"),
-            status=ruling.status if answer is None else answer.status,
+            status=ruling.status if answer is None else answer.told,
             reason=reason,
             counted=counted,
             key=alias(call.key),
-            fields=fields(call.query),
+            fields=call.fields,
             header_names=[name for name, _ in pairs],
             headers={name: value for name, value in pairs if name in SHOWN_HEADERS},
         )

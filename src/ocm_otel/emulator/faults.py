@@ -1,78 +1,64 @@
-"""What the emulator answers when it is told to be unwell: scripted answers, one answer for all, latency.
+"""What the emulator answers when it is told to be unwell: a script, one answer for all, or faults by rate and window.
 
-This is a plan, not an actor: it says what the next answer is and leaves giving it to ``app``. It knows
-nothing of requests, and nothing of the rules that a healthy API follows.
+This is a plan, not an actor: it says what the next answer is and leaves giving it to ``api`` and ``wire``. It
+knows nothing of requests, and nothing of the rules that a healthy API follows. How a person writes a fault
+down is the business of ``faultspec``.
 """
 
 from __future__ import annotations
 
-import json
+import random
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from .rules import FORBIDDEN_BODY, NO_TYPE_BODY, OK_BODY
-
-# The gateway's own wordings (AWS API Gateway, "gateway response types"); others get the standard phrase.
-_BODIES = {
-    200: OK_BODY,
-    400: NO_TYPE_BODY,
-    403: FORBIDDEN_BODY,
-    429: b'{"message":"Too Many Requests"}',
-    500: b'{"message":"Internal server error"}',
-    502: b'{"message":"Internal server error"}',
-    504: b'{"message":"Endpoint request timed out"}',
-}
-
-
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else f"Status {status}"
+from .answers import Answer
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer that is given whatever the request says.
+class Fault:
+    """An answer for some of the calls: a share of them, in a window of calls or of time.
 
     Args:
-        status: HTTP status, 200 to 599.
-        body: the bytes (or text) of the body; None for what the gateway says with that status.
-        headers: further response headers, such as ``{"retry-after": "2"}``.
-        latency: seconds before this answer; None for the emulator's own latency.
-        counted: whether the event counts although this is the answer. None: a 2xx counts, nothing else
-            does. A call without a valid key or type never counts.
-
-    Raises:
-        ValueError: the status is none that a final answer can have.
+        answer: what these calls get.
+        rate: the share of the calls in the window, 0 to 1.
+        after: calls that come before the window.
+        after_seconds: seconds before the window, from when the plan was made.
+        calls: how many calls the window lasts; None for no such end.
+        seconds: how long it lasts; None for no such end.
+        text: how a person wrote it.
     """
 
-    status: int
-    body: bytes | str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    latency: float | None = None
-    counted: bool | None = None
+    answer: Answer
+    rate: float = 1.0
+    after: int = 0
+    after_seconds: float = 0.0
+    calls: int | None = None
+    seconds: float | None = None
+    text: str = ""
 
-    def __post_init__(self) -> None:
-        if not 200 <= self.status <= 599:
-            raise ValueError(f"status {self.status!r} is no final answer: give a number from 200 to 599")
 
-    @property
-    def counts(self) -> bool:
-        """Whether a call that the rules accept counts as an event under this answer."""
-        return self.status < 300 if self.counted is None else self.counted
+class _Window:
+    """Where one fault stands: not begun, begun at a call and a time, or over; and how often it was given."""
 
-    @property
-    def content(self) -> bytes:
-        """The bytes of the body."""
-        if self.status in (204, 304):
-            return b""
-        if isinstance(self.body, str):
-            return self.body.encode("utf-8")
-        if self.body is not None:
-            return self.body
-        default = json.dumps({"message": _phrase(self.status)}, separators=(",", ":")).encode()
-        return _BODIES.get(self.status, default)
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.given = 0
+        self._began: tuple[int, float] | None = None
+
+    def open(self, number: int, elapsed: float) -> bool:
+        """Return whether a call of this number, at this time, is inside."""
+        fault = self.fault
+        if self._began is None:
+            if number < fault.after or elapsed < fault.after_seconds:
+                return False
+            self._began = (number, elapsed)
+        first, since = self._began
+        return (fault.calls is None or number - first < fault.calls) and (
+            fault.seconds is None or elapsed - since < fault.seconds
+        )
 
 
 def _answer(given: int | Answer) -> Answer | None:
@@ -84,15 +70,44 @@ def _answer(given: int | Answer) -> Answer | None:
 class FaultPlan:
     """Which answer comes next; safe to change from any thread while the emulator runs.
 
+    The script goes first, then the answer for all, then the faults. Of the faults that are open each call
+    gets at most one: their rates are shares of one throw of the dice, so 10 % and 5 % are 10 % and 5 % of
+    all calls, and an earlier fault goes before a later one where they make more than 100 %. The same seed
+    and the same order of calls give the same answers.
+
     Args:
         latency: seconds before each answer.
+        jitter: further seconds at most, thrown for each answer.
+        seed: of the dice.
+        clock: seconds, for the windows.
     """
 
-    def __init__(self, latency: float = 0.0) -> None:
+    def __init__(
+        self, latency: float = 0.0, jitter: float = 0.0, seed: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.latency = latency
+        self.jitter = jitter
+        self._clock = clock
         self._lock = threading.Lock()
         self._script: deque[Answer | None] = deque()
         self._always: Answer | None = None
+        self.seed = seed
+        self.replace(())
+
+    def replace(self, faults: Sequence[Fault], seed: int | None = None) -> None:
+        """Put these faults in the place of those that were; calls and seconds count from now.
+
+        Args:
+            faults: in the order in which they are tried.
+            seed: of the dice; None for the one that was.
+        """
+        with self._lock:
+            self.seed = self.seed if seed is None else seed
+            self._dice = random.Random(self.seed)
+            self._waits = random.Random(f"waits {self.seed}")
+            self._windows = [_Window(fault) for fault in faults]
+            self._number = -1
+            self._since = self._clock()
 
     def script(self, *answers: int | Answer) -> None:
         """Put answers at the end of the script: one each for the next calls, then as before.
@@ -118,18 +133,49 @@ class FaultPlan:
             self._always = planned
 
     def normally(self) -> None:
-        """Forget the script and the answer for all; the latency stays."""
+        """Forget the script, the answer for all and the faults; the latency stays."""
         with self._lock:
             self._script.clear()
             self._always = None
+            self._windows = []
 
     def next(self) -> Answer | None:
         """Return the answer for the call at hand, or None when the rules decide."""
         with self._lock:
-            return self._script.popleft() if self._script else self._always
+            window = self._thrown() if self._windows else None
+            if self._script:
+                return self._script.popleft()
+            if self._always is not None or window is None:
+                return self._always
+            window.given += 1
+            return window.fault.answer
+
+    def _thrown(self) -> _Window | None:
+        self._number += 1
+        elapsed = self._clock() - self._since
+        # Thrown for each call, whatever is open: what one call gets does not hang on what others got.
+        left = self._dice.random()
+        # Each window sees each call: its beginning does not hang on what stands before it.
+        for window in [window for window in self._windows if window.open(self._number, elapsed)]:
+            left -= window.fault.rate
+            if left < 0:
+                return window
+        return None
+
+    def wait(self) -> float:
+        """Return the seconds before the answer at hand."""
+        if not self.jitter:
+            return self.latency
+        with self._lock:
+            return self.latency + self.jitter * self._waits.random()
 
     @property
     def left(self) -> int:
         """How many scripted answers have not been given yet."""
         with self._lock:
             return len(self._script)
+
+    def standing(self) -> list[tuple[Fault, int]]:
+        """Return each fault, and how often it was given."""
+        with self._lock:
+            return [(window.fault, window.given) for window in self._windows]

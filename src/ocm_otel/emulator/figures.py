@@ -1,26 +1,51 @@
-"""The figures of the report, computed from the store: the guide's own questions, answered by SQL.
+"""The figures of the report: the guide's own questions and those that follow from them, answered by SQL.
 
 The guide asks: how many people completed at least one course; out of 100 searches, how many courses get
-completed. How a figure is shown is not decided here.
-
-The guide leaves the list of types open and names no type for a completion or a search. A type is
-recognised by these names, whatever its case and with ``_`` for ``-`` (the choice is ours).
+completed; how many hours of training were actually supplied. How a figure is shown is not decided here, and
+where it is computed is the business of ``mirror``.
 """
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from .store import Store
+from .mirror import KINDS, Mirror
 
-COMPLETIONS = ("course-complete", "course-completed", "course-completion")
-SEARCHES = ("search", "course-search", "courses-search")
-SAVES = ("course-save", "course-saved")
 MOST_TYPES = 200
 MOST_COURSES = 50
-MOST_REFUSALS = 20
+MOST_ENTITIES = 50
+MOST_BUCKETS = 60
+ALL = -1
+# Widths of time that a person can name, in seconds.
+_WIDTHS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_592_000)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which calls the figures are about: those of one type, of one entity, of a period.
+
+    Args:
+        type: the type, to the letter; None for all.
+        entity_id: the entity, to the letter; None for all and for none.
+        since: the first moment, seconds since 1970; None for the first call.
+        until: the moment that is no longer in the period; None for no end.
+    """
+
+    type: str | None = None
+    entity_id: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+    def values(self, mirror: Mirror) -> dict[str, Any]:
+        """Return the values for ``CHOSEN``."""
+        return {
+            "type": None if self.type is None else mirror.known(self.type),
+            "entity": None if self.entity_id is None else mirror.known(self.entity_id),
+            "since": -1e300 if self.since is None else self.since,
+            "until": 1e300 if self.until is None else self.until,
+        }
 
 
 @dataclass(frozen=True)
@@ -30,70 +55,136 @@ class Figures:
     events: int
     refused: int
     types: int
-    by_type: list[dict[str, Any]]
-    """The most frequent types: type, events."""
     people: int
+    entities: int
     searches: int
     completions: int
     completions_without_user: int
     people_with_completion: int
     completions_per_hundred_searches: float | None
-    courses: list[dict[str, Any]]
-    """The courses with the most saves and completions: course_id, saves, completions, events."""
-    refusals: list[dict[str, Any]]
-    """The latest calls that did not count, newest first."""
+    hours: float
+    """Hours of training supplied: the durations of all completed courses of which one is known."""
+    completions_without_duration: int
+    durations: int
+    """Of how many courses the duration is known."""
     first_at: float | None
     last_at: float | None
+    funnel: list[dict[str, Any]]
+    """Search, click, save, completion: step, events, people."""
+    by_type: list[dict[str, Any]]
+    """The most frequent types: type, events, people, last_at."""
+    courses: list[dict[str, Any]]
+    """The courses with the most saves and completions: course_id, clicks, saves, suggestions, completions, hours,
+    events."""
+    by_entity: list[dict[str, Any]]
+    """The entities with the most events: entity_id, events, people, completions, hours."""
+    over_time: list[dict[str, Any]]
+    """Pieces of time without gaps: start, events, refused, people, entities, completions."""
+    width: int
+    """Seconds of one piece of time."""
 
 
-# One pass with the questions answered per row: the tables may hold some hundred thousand events.
-_TOTALS = """
-WITH marked AS (
-    SELECT type, user_id, received_at,
-        replace(lower(type), '_', '-') IN (SELECT value FROM json_each(:searches)) AS search,
-        replace(lower(type), '_', '-') IN (SELECT value FROM json_each(:completions)) AS completion,
-        trim(coalesce(user_id, '')) <> '' AS somebody
-    FROM events
-)
-SELECT count(*) AS events, count(DISTINCT type) AS types,
-    count(DISTINCT CASE WHEN somebody THEN user_id END) AS people,
-    coalesce(sum(search), 0) AS searches,
-    coalesce(sum(completion), 0) AS completions,
-    coalesce(sum(completion AND NOT somebody), 0) AS completions_without_user,
-    count(DISTINCT CASE WHEN completion AND somebody THEN user_id END) AS people_with_completion,
-    min(received_at) AS first_at, max(received_at) AS last_at
-FROM marked
+_SEARCH, _CLICK, _SAVE, _SUGGESTION, _COMPLETION = range(1, len(KINDS) + 1)
+CHOSEN = """
+    (:type IS NULL OR type = :type) AND (:entity IS NULL OR entity = :entity) AND at >= :since AND at < :until
+"""
+_TOTALS = f"""
+SELECT count(*) AS events, count(DISTINCT type) AS types, count(DISTINCT person) AS people,
+    count(DISTINCT entity) AS entities, min(at) AS first_at, max(at) AS last_at,
+    coalesce(sum(kind = {_COMPLETION} AND person IS NULL), 0) AS completions_without_user
+FROM calls WHERE counted AND {CHOSEN}
+"""
+_REFUSED = f"SELECT count(*) AS refused FROM calls WHERE NOT counted AND {CHOSEN}"
+_KINDS = f"""
+SELECT kind, count(*) AS events, count(DISTINCT person) AS people
+FROM calls WHERE counted AND kind AND {CHOSEN} GROUP BY kind
+"""
+_HOURS = f"""
+SELECT coalesce(sum(minutes), 0) / 60 AS hours, count(*) - count(minutes) AS completions_without_duration
+FROM calls LEFT JOIN durations USING (course) WHERE counted AND kind = {_COMPLETION} AND {CHOSEN}
+"""
+_BY_TYPE = f"""
+SELECT type, count(*) AS events, count(DISTINCT person) AS people, max(at) AS last_at
+FROM calls WHERE counted AND {CHOSEN} GROUP BY type ORDER BY events DESC, type LIMIT :most
+"""
+_COURSES = f"""
+SELECT course, sum(kind = {_CLICK}) AS clicks, sum(kind = {_SAVE}) AS saves,
+    sum(kind = {_SUGGESTION}) AS suggestions, sum(kind = {_COMPLETION}) AS completions,
+    sum(kind = {_COMPLETION}) * minutes / 60 AS hours, count(*) AS events
+FROM calls LEFT JOIN durations USING (course) WHERE counted AND course IS NOT NULL AND {CHOSEN}
+GROUP BY course ORDER BY saves + completions DESC, completions DESC, events DESC, course LIMIT :most
+"""
+_BY_ENTITY = f"""
+SELECT entity, count(*) AS events, count(DISTINCT person) AS people, sum(kind = {_COMPLETION}) AS completions,
+    coalesce(sum(CASE WHEN kind = {_COMPLETION} THEN minutes END), 0) / 60 AS hours
+FROM calls LEFT JOIN durations USING (course) WHERE counted AND entity IS NOT NULL AND {CHOSEN}
+GROUP BY entity ORDER BY events DESC, entity LIMIT :most
+"""
+_SPAN = f"SELECT min(at) AS first, max(at) AS last FROM calls WHERE {CHOSEN}"
+_OVER_TIME = f"""
+SELECT CAST(at / :width AS INTEGER) AS piece, sum(counted) AS events, sum(NOT counted) AS refused,
+    count(DISTINCT CASE WHEN counted THEN person END) AS people,
+    count(DISTINCT CASE WHEN counted THEN entity END) AS entities,
+    sum(counted AND kind = {_COMPLETION}) AS completions
+FROM calls WHERE {CHOSEN} GROUP BY piece
 """
 
-_COURSES = """
-SELECT course_id,
-    sum(replace(lower(type), '_', '-') IN (SELECT value FROM json_each(:saves))) AS saves,
-    sum(replace(lower(type), '_', '-') IN (SELECT value FROM json_each(:completions))) AS completions,
-    count(*) AS events
-FROM events WHERE trim(coalesce(course_id, '')) <> ''
-GROUP BY course_id ORDER BY saves + completions DESC, completions DESC, events DESC, course_id LIMIT :most
-"""
 
-_BY_TYPE = """
-SELECT type, count(*) AS events FROM events GROUP BY type ORDER BY events DESC, type LIMIT :most
-"""
-_REFUSALS = "SELECT * FROM refusals ORDER BY id DESC LIMIT :most"
+def _over_time(mirror: Mirror, values: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+    span = mirror.rows(_SPAN, values)[0]
+    if span["first"] is None:
+        return _WIDTHS[0], []
+    length = span["last"] - span["first"]
+    width = next((width for width in _WIDTHS if length / width < MOST_BUCKETS - 1), 0)
+    width = width or math.ceil(length / (MOST_BUCKETS - 1) / _WIDTHS[-1]) * _WIDTHS[-1]
+    found = {row.pop("piece"): row for row in mirror.rows(_OVER_TIME, {**values, "width": width})}
+    nothing = dict.fromkeys(("events", "refused", "people", "entities", "completions"), 0)
+    return width, [{"start": piece * width, **found.get(piece, nothing)} for piece in range(min(found), max(found) + 1)]
 
 
-def figures(store: Store) -> Figures:
-    """Return the figures of everything the store holds."""
-    names = {
-        "searches": json.dumps(SEARCHES),
-        "completions": json.dumps(COMPLETIONS),
-        "saves": json.dumps(SAVES),
-    }
-    totals = store.rows(_TOTALS, names)[0]
-    searches = totals["searches"]
-    return Figures(
-        **totals,
-        refused=int(store.value("SELECT count(*) FROM refusals")),
-        completions_per_hundred_searches=100 * totals["completions"] / searches if searches else None,
-        by_type=store.rows(_BY_TYPE, {"most": MOST_TYPES}),
-        courses=store.rows(_COURSES, {**names, "most": MOST_COURSES}),
-        refusals=store.rows(_REFUSALS, {"most": MOST_REFUSALS}),
-    )
+def names(mirror: Mirror) -> dict[str, list[str]]:
+    """Return the most frequent types and entities of all calls, to choose from."""
+    found = {}
+    with mirror.current():
+        for name in ("type", "entity"):
+            statement = (
+                f"SELECT {name} FROM calls WHERE {name} IS NOT NULL GROUP BY {name} ORDER BY count(*) DESC LIMIT 200"
+            )
+            found[name] = [next(iter(row.values())) for row in mirror.rows(statement, {})]
+    return found
+
+
+def figures(mirror: Mirror, choice: Choice | None = None, *, whole: bool = False) -> Figures:
+    """Return the figures of what came in.
+
+    Args:
+        mirror: what to ask.
+        choice: which calls they are about; None for all.
+        whole: whether the tables have every row, instead of the first ones.
+    """
+    with mirror.current():
+        values = (choice or Choice()).values(mirror)
+        totals = mirror.rows(_TOTALS, values)[0]
+        kinds = {row["kind"]: row for row in mirror.rows(_KINDS, values)}
+        count, people = (
+            {kind: kinds.get(kind, {}).get(name, 0) for kind in range(1, len(KINDS) + 1)}
+            for name in ("events", "people")
+        )
+        steps = {"search": _SEARCH, "click": _CLICK, "save": _SAVE, "completion": _COMPLETION}
+        width, over_time = _over_time(mirror, values)
+        return Figures(
+            **totals,
+            **mirror.rows(_REFUSED, values)[0],
+            **mirror.rows(_HOURS, values)[0],
+            durations=mirror.rows("SELECT count(*) AS known FROM durations", {})[0]["known"],
+            searches=count[_SEARCH],
+            completions=count[_COMPLETION],
+            people_with_completion=people[_COMPLETION],
+            completions_per_hundred_searches=100 * count[_COMPLETION] / count[_SEARCH] if count[_SEARCH] else None,
+            funnel=[{"step": name, "events": count[kind], "people": people[kind]} for name, kind in steps.items()],
+            by_type=mirror.rows(_BY_TYPE, {**values, "most": ALL if whole else MOST_TYPES}),
+            courses=mirror.rows(_COURSES, {**values, "most": ALL if whole else MOST_COURSES}),
+            by_entity=mirror.rows(_BY_ENTITY, {**values, "most": ALL if whole else MOST_ENTITIES}),
+            over_time=over_time,
+            width=width,
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import parse_qsl
 
 PATH = "/v2.0/events"
@@ -21,7 +22,10 @@ MAX_TYPE_CHARACTERS = 256
 OK_BODY = b'{"status":"OK"}'
 NO_TYPE_BODY = b'{"error":"NO-TYPE-PARAMETER","message":"The type parameter is missing or not valid."}'
 FORBIDDEN_BODY = b'{"message":"Forbidden"}'
+EXPLICIT_DENY_BODY = b'{"message":"User is not authorized to access this resource with an explicit deny"}'
 UNKNOWN_PLACE_BODY = b'{"message":"Missing Authentication Token"}'
+THROTTLED_BODY = b'{"message":"Too Many Requests"}'
+QUOTA_BODY = b'{"message":"Limit Exceeded"}'
 TOO_LARGE_BODY = b'{"message":"Request Too Long"}'
 
 
@@ -35,6 +39,11 @@ class Call:
     key: str | None
     size: int
     """Bytes of the request line and the headers together."""
+
+    @cached_property
+    def fields(self) -> dict[str, str]:
+        """The parameters, decoded."""
+        return fields(self.query)
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ def judge(call: Call, keys: Collection[str] | None, refusal_status: int = 400) -
         return Ruling(403, FORBIDDEN_BODY, "no key")
     if keys is not None and call.key not in keys:
         return Ruling(403, FORBIDDEN_BODY, "wrong key")
-    problem = type_problem(fields(call.query).get("type"))
+    problem = type_problem(call.fields.get("type"))
     if problem is not None:
         return Ruling(refusal_status, NO_TYPE_BODY, problem)
     return Ruling(200, OK_BODY)

@@ -1,4 +1,4 @@
-"""The emulator as one object for tests and demos, and as a blocking function for the command.
+"""The emulator as one object, for tests, demos and the command.
 
 This is the face of the room: it puts store, plan, API, pages and service together, and answers questions
 about what came in. What is answered, and how it is served, is decided elsewhere.
@@ -6,15 +6,19 @@ about what came in. What is answered, and how it is served, is decided elsewhere
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterable
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from . import durations
+from .answers import Answer
 from .api import EventsApi
-from .faults import Answer, FaultPlan
+from .faults import FaultPlan
+from .faultspec import apply, parse_all
 from .figures import figures
+from .latest import latest
+from .mirror import Mirror
 from .pages import create_app
 from .report import text
 from .rules import PATH
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 class Emulator:
     """The events API on 127.0.0.1: what came in can be read back, and any answer can be planned.
 
-    Use it with ``with``, or call ``start()`` and ``stop()``. It is ready when ``start()`` returns.
+    Use it with ``with``, or call ``start()``, after which it is ready, and ``stop()``.
 
     Args:
         keys: the accepted API keys; None accepts any key that is not empty.
@@ -37,9 +41,12 @@ class Emulator:
         path: a SQLite file that outlives the emulator; None for memory.
         host: the address to listen on.
         refusal_status: the HTTP status of ``NO-TYPE-PARAMETER``: the guide gives none, so 200 or 400.
+        jitter: further seconds at most before each answer, thrown by the dice.
+        faults: what some calls get instead of their answer, such as ``"503 rate=10%"`` (docs/emulator.md).
+        seed: of the dice: the same seed and order of calls give the same answers.
 
     Raises:
-        ValueError: no key, or a refusal status other than 200 and 400.
+        ValueError: no key, a refusal status other than 200 and 400, or a fault that is none.
         TypeError: keys is one text instead of a collection of them.
     """
 
@@ -52,6 +59,9 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         refusal_status: int = 400,
+        jitter: float = 0.0,
+        faults: Iterable[str] = (),
+        seed: int = 0,
     ) -> None:
         if isinstance(keys, str):
             raise TypeError("keys is one text: give a tuple of keys, such as keys=('demo-key',)")
@@ -60,9 +70,9 @@ class Emulator:
         if refusal_status not in (200, 400):
             raise ValueError(f"refusal_status {refusal_status!r} is neither 200 nor 400")
         self._keys = keys
-        self._plan = FaultPlan(latency)
-        self._address = (host, port)
-        self._path = path
+        self._plan = FaultPlan(latency, jitter, seed)
+        self._plan.replace(parse_all(faults))
+        self._address, self._path = (host, port), path
         self._refusal_status = refusal_status
         self._store: Store | None = None
         self._service: Service | None = None
@@ -86,7 +96,8 @@ class Emulator:
         self._port: int = listener.getsockname()[1]
         api = EventsApi(store, self._plan, self._keys, self._refusal_status)
         self._store = store
-        self._service = Service(create_app(store, api), listener, api.hurry)
+        self._mirror = Mirror(store)
+        self._service = Service(create_app(store, self._mirror, self._plan, api), listener, api.hurry)
         try:
             self._service.start()
         except BaseException:
@@ -101,6 +112,7 @@ class Emulator:
         if service is not None:
             service.stop()
         if store is not None:
+            self._mirror.close()
             store.close()
 
     def __enter__(self) -> Self:
@@ -179,28 +191,54 @@ class Emulator:
         return self._kept().wait_for(count, timeout)
 
     def script(self, *answers: int | Answer) -> None:
-        """Plan the next answers, one each: a status (200: normal handling) or an ``Answer``.
-
-        Raises:
-            ValueError: a status is none that a final answer can have.
-        """
+        """Plan the next answers, one each: a status (200: normal handling) or an ``Answer``."""
         self._plan.script(*answers)
 
     def always(self, answer: int | Answer) -> None:
-        """Give one answer to all calls after the script, until ``normally()``.
-
-        Raises:
-            ValueError: the status is none that a final answer can have.
-        """
+        """Give one answer to all calls after the script, until ``normally()``."""
         self._plan.always(answer)
 
     def normally(self) -> None:
-        """Forget all planned answers; the latency stays."""
+        """Forget all planned answers and faults; the latency stays."""
         self._plan.normally()
+
+    def set_faults(self, *faults: str, seed: int | None = None) -> None:
+        """Put these faults in the place of those that were; their calls and seconds count from now.
+
+        Args:
+            faults: lines such as ``"reset-after for=1"`` (docs/emulator.md).
+            seed: of the dice; None for the one that was.
+
+        Raises:
+            ValueError: a line is no fault; with what would be one.
+        """
+        self._plan.replace(parse_all(faults), seed)
+
+    def load_faults(self, document: str | bytes, *faults: str, seed: int | None = None) -> None:
+        """Make the plan what a JSON document says (docs/emulator.md).
+
+        Args:
+            document: the text.
+            faults: further lines, after its own.
+            seed: in the place of its own.
+
+        Raises:
+            ValueError: it is no such document; with what is wrong in it.
+        """
+        apply(self._plan, document, faults, seed)
+
+    def load_durations(self, table: bytes) -> None:
+        """Take the durations of courses, for the hours of training, from a table in CSV.
+
+        Raises:
+            ValueError: it is no such table; with the line that is wrong.
+        """
+        self._kept().measure(durations.read(table))
 
     def report(self) -> str:
         """Return the report as text for a terminal."""
-        return text(figures(self._kept()))
+        store = self._kept()
+        return text(figures(self._mirror), latest(self._mirror, store, refused=True, most=20))
 
     def clear(self) -> None:
         """Forget what came in; planned answers stay."""
@@ -210,41 +248,3 @@ class Emulator:
         if self._store is None:
             raise RuntimeError("the emulator does not run: use it inside `with Emulator() as emulator:`")
         return self._store
-
-
-def serve(
-    host: str = "127.0.0.1",
-    port: int = 8377,
-    *,
-    keys: Collection[str] | None = ("demo-key",),
-    path: str | PathLike[str] | None = None,
-    latency: float = 0.0,
-    refusal_status: int = 400,
-    ready: Callable[[Emulator], object] | None = None,
-) -> None:
-    """Run the emulator until SIGINT or SIGTERM, then stop it and return.
-
-    Args:
-        host: the address to listen on.
-        port: the TCP port; 0 for one that is free.
-        keys: the accepted API keys; None accepts any key that is not empty.
-        path: a SQLite file that outlives the emulator; None for memory.
-        latency: seconds before each answer.
-        refusal_status: the HTTP status of ``NO-TYPE-PARAMETER``, 200 or 400.
-        ready: called once with the running emulator, for instance to print its address.
-
-    Raises:
-        OSError: the port is taken, or the file cannot be opened.
-        ValueError: a key, the refusal status or the file is not usable.
-    """
-    emulator = Emulator(keys, latency, port, path, host=host, refusal_status=refusal_status)
-    # Blocked and waited for, not handled: a handler would run in the middle of anything.
-    ends = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    try:
-        with emulator:
-            if ready is not None:
-                ready(emulator)
-            signal.sigwait(ends)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

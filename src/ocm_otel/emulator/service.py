@@ -12,9 +12,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .wire import TRANSPORT
 
 # Longer than a client keeps an idle connection, so that it is never the server that closes first.
 _KEEP_ALIVE_SECONDS = 75
@@ -71,6 +75,19 @@ def _silence() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeFilter(quiet)
+
+
+class _Protocol(H11Protocol):
+    """Uvicorn's HTTP protocol; each request finds the transport of its connection in its ASGI state.
+
+    Always this parser: the faster one answers malformed and huge requests in another way, and what a client
+    sees must not depend on what else is installed.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        """Note the transport."""
+        self.app_state = {**self.app_state, TRANSPORT: transport}
+        super().connection_made(transport)
 
 
 class _Server(uvicorn.Server):
@@ -149,9 +166,7 @@ class Service:
     async def _serve(self) -> None:
         config = uvicorn.Config(
             self._app,
-            # Always this parser: the faster one answers malformed and huge requests in another way, and what
-            # a client sees must not depend on what else is installed.
-            http="h11",
+            http=_Protocol,
             lifespan="off",
             ws="none",
             log_config=None,

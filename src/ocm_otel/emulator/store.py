@@ -31,8 +31,12 @@ CREATE VIEW IF NOT EXISTS events AS
 CREATE VIEW IF NOT EXISTS refusals AS
     SELECT id, received_at, status, reason, method, path, type, course_id, user_id, entity_id
     FROM calls WHERE NOT counted;
+CREATE TABLE IF NOT EXISTS durations (course_id TEXT PRIMARY KEY, minutes REAL NOT NULL) WITHOUT ROWID;
 """
 _INSERT = "INSERT INTO calls VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_AFTER = """
+SELECT id, received_at, counted, type, course_id, user_id, entity_id FROM calls WHERE id > ? ORDER BY id LIMIT ?
+"""
 _COUNT = """
 SELECT count(*) FROM events WHERE (:type IS NULL OR type = :type)
     AND (:course_id IS NULL OR course_id = :course_id)
@@ -100,6 +104,8 @@ class Store:
             self._connection.close()
             raise
         self._count = int(self.value("SELECT count(*) FROM events"))
+        self._cleared = self._measured = 0
+        self._last = int(self.value("SELECT coalesce(max(id), 0) FROM calls"))
 
     def _prepare(self, shown: str) -> None:
         try:
@@ -124,7 +130,7 @@ class Store:
         """Keep one call; whoever waits for its event wakes up."""
         row = received.row()
         with self._changed:
-            self._connection.execute(_INSERT, row)
+            self._last = self._connection.execute(_INSERT, row).lastrowid or 0
             if received.counted:
                 self._count += 1
                 self._changed.notify_all()
@@ -141,6 +147,31 @@ class Store:
         """
         with self._changed:
             return self._changed.wait_for(lambda: self._count >= count, timeout)
+
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """What changes with the content: how often it was cleared and measured, and the last call's number."""
+        with self._changed:
+            return self._cleared, self._measured, self._last
+
+    def after(self, call: int, limit: int) -> list[tuple[Any, ...]]:
+        """Return the calls after one, in order of arrival: id, received_at, counted, then the four parameters."""
+        with self._changed:
+            return self._connection.execute(_AFTER, (call, limit)).fetchall()
+
+    def durations(self) -> dict[str, float]:
+        """Return the minutes of each course that they are known of."""
+        with self._changed:
+            return dict(self._connection.execute("SELECT course_id, minutes FROM durations").fetchall())
+
+    def measure(self, durations: Mapping[str, float]) -> None:
+        """Put these minutes of courses in the place of those that were known."""
+        with self._changed:
+            self._measured += 1
+            self._connection.execute("BEGIN")
+            self._connection.execute("DELETE FROM durations")
+            self._connection.executemany("INSERT INTO durations VALUES (?, ?)", durations.items())
+            self._connection.execute("COMMIT")
 
     def rows(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """Return the rows of a query, each as a dictionary in the order of its columns."""
@@ -184,6 +215,7 @@ class Store:
         """Forget every call and event; return how many events there were."""
         with self._changed:
             gone, self._count = self._count, 0
+            self._last, self._cleared = 0, self._cleared + 1
             self._connection.execute("DELETE FROM calls")
             return gone
 
