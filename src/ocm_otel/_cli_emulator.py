@@ -27,9 +27,7 @@ def extra_missing(error: ImportError) -> click.UsageError:
     return click.UsageError(f"this needs {name}, which is not installed: pip install 'ocm-otel[emulator]'")
 
 
-@click.command(
-    epilog="Example: ocm-otel emulator --db events.sqlite --fault '503 rate=10%' --fault 'reset-after for=1'"
-)
+@click.command(epilog="Example: ocm-otel emulator --db events.sqlite --fault '503 rate=10%'")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8377, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
 @click.option("--key", "keys", multiple=True, metavar="TEXT",
@@ -54,8 +52,8 @@ def emulator(*, keys: tuple[str, ...], latency: float, jitter: float, refusal_st
     It runs until Ctrl-C, and has a report page that shows what came in, as it comes in.
 
     A fault is a status, or one of quota, key-refused, address-refused, redirect, wrong-json, slow-body,
-    split-body, black-hole, reset-before and reset-after; with rate=10%, after=100 (calls) or after=10s, and
-    for=5 or for=5s. All about them is in docs/emulator.md.
+    split-body, black-hole, reset-before and reset-after; with rate=10%, after=100 (calls) or after=10s,
+    for=5 or for=5s, and times=1. All about them is in docs/emulator.md.
     """
     try:
         from ocm_otel.emulator import serve

@@ -324,7 +324,7 @@ def test_durations_and_faults_are_taken_over_http(emulator):
     assert json.loads(ask(emulator, "/emulator/summary")[2])["hours"] == 2
     assert json.loads(ask(emulator, "/emulator/durations", "DELETE")[2]) == {"courses": 0}
 
-    plan = json.dumps({"faults": ["503 for=1", "key-refused for=1"], "seed": 7}).encode()
+    plan = json.dumps({"faults": ["503 times=1", "key-refused times=1"], "seed": 7}).encode()
     assert json.loads(ask(emulator, "/emulator/faults", "PUT", body=plan)[2])["given"] == [0, 0]
     assert [ask(emulator, EVENTS + "?type=a")[0] for _ in range(3)] == [503, 403, 200]
     status, _, body = ask(emulator, "/emulator/faults", "PUT", body=b'{"faults": ["nonsense"]}')

@@ -119,6 +119,13 @@ def test_a_window_opens_and_closes_by_calls():
     assert labels(plan, 8) == ["-", "-", "500", "500", "500", "key-refused", "-", "-"]
 
 
+def test_times_is_how_often_a_fault_is_given():
+    """Two faults that are given once each go to two calls, one after the other."""
+    plan = FaultPlan()
+    plan.replace(parse_all(["500 times=1", "reset-after times=2"]))
+    assert labels(plan, 4) == ["500", "reset-after", "reset-after", "-"]
+
+
 def test_a_window_opens_and_closes_by_time():
     """After ten seconds the fault is there for five, however many calls come."""
     clock = Clock()
@@ -197,6 +204,7 @@ def test_each_fault_has_its_answer(line, status, counts, says):
         ("503 rate", "does not go with 503"),
         ("503 for=soon", "neither calls nor time: write 100, or 5s"),
         ("503 after=2d", "neither calls nor time"),
+        ("503 times=-1", "times='-1' is no number"),
         ("503 counted=maybe", "write yes or no"),
         ("429 retry-after=next", "no length of time"),
         ("slow-body over=2000m", "a day at most"),

@@ -28,6 +28,7 @@ class Fault:
         after_seconds: seconds before the window, from when the plan was made.
         calls: how many calls the window lasts; None for no such end.
         seconds: how long it lasts; None for no such end.
+        times: how often it is given at most; None for no such end.
         text: how a person wrote it.
     """
 
@@ -37,6 +38,7 @@ class Fault:
     after_seconds: float = 0.0
     calls: int | None = None
     seconds: float | None = None
+    times: int | None = None
     text: str = ""
 
 
@@ -56,6 +58,8 @@ class _Window:
                 return False
             self._began = (number, elapsed)
         first, since = self._began
+        if fault.times is not None and self.given >= fault.times:
+            return False
         return (fault.calls is None or number - first < fault.calls) and (
             fault.seconds is None or elapsed - since < fault.seconds
         )

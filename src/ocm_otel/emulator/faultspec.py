@@ -71,7 +71,7 @@ _KINDS = {
     "reset-after": _Kind(lambda _: Answer(200, counted=True, manner="reset")),
 }
 NAMES = ("a status such as 503", *_KINDS)
-_SHARED = ("rate", "after", "for", "counted")
+_SHARED = ("rate", "after", "for", "times", "counted")
 
 
 def _kind(name: str) -> _Kind:
@@ -124,13 +124,16 @@ def parse(line: str) -> Fault:
     answer = kind.make(words)
     if "counted" in words and words["counted"] not in {"yes", "no"}:
         raise ValueError(f"counted={words['counted'][:40]!r}: write yes or no")
+    if not re.fullmatch(r"\d{1,9}", words.get("times", "1")):
+        raise ValueError(f"times={words['times'][:40]!r} is no number: write times=1")
+    times = int(words["times"]) if "times" in words else None
     counted = words["counted"] == "yes" if "counted" in words else answer.counts
     text = " ".join([name, *given])
     after, after_seconds = _extent("after", words.get("after", "0"))
     calls, seconds = _extent("for", words["for"]) if "for" in words else (None, None)
     return Fault(
         Answer(**{**vars(answer), "counted": counted, "label": name}),
-        _rate(words.get("rate", "100%")), after or 0, after_seconds or 0.0, calls, seconds, text,
+        _rate(words.get("rate", "100%")), after or 0, after_seconds or 0.0, calls, seconds, times, text,
     )  # fmt: skip
 
 
@@ -172,7 +175,7 @@ def apply(plan: FaultPlan, text: str | bytes, more: Iterable[str] = (), seed: in
         raise ValueError(f"a plan is an object that has {', '.join(sorted(known))}, and nothing else")
     lines = document.get("faults", [])
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise ValueError('faults is no list of lines: write ["503 rate=10%", "reset-after for=1"]')
+        raise ValueError('faults is no list of lines: write ["503 rate=10%", "reset-after times=1"]')
     faults = parse_all([*lines, *more])
     given, latency, jitter = (
         _number(document, name, most)

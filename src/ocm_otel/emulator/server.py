@@ -206,7 +206,7 @@ class Emulator:
         """Put these faults in the place of those that were; their calls and seconds count from now.
 
         Args:
-            faults: lines such as ``"reset-after for=1"`` (docs/emulator.md).
+            faults: lines such as ``"reset-after times=1"`` (docs/emulator.md).
             seed: of the dice; None for the one that was.
 
         Raises:
