@@ -3,7 +3,7 @@
 Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
 installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `hosts` (real
 servers and frameworks, each Python with another OpenTelemetry), `commands` (the command, as a person gives it),
-`disaster` (programs that are killed, forked and cut off; on the oldest and the newest Python). Not among them,
+`page` (the emulator's report page, in a browser), `disaster` (programs that are killed, forked and cut off; on the oldest and the newest Python). Not among them,
 for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tarfile
 from pathlib import Path
 
 import nox
@@ -183,6 +184,30 @@ def commands(session: nox.Session) -> None:
     """The command and the demo, as a person gives them."""
     session.install(*groups("test"), "-e", ".[all]")
     session.run("pytest", "-n", "3", *(session.posargs or ["tests/commands"]))
+
+
+#: From the npm registry: a browser for machines that have none, and what looks for barriers in a page.
+BROWSER = "@sparticuz/chromium@147.0.0"
+AXE = "axe-core@4.14.1"
+
+
+@nox.session(python=TESTED[0])
+def page(session: nox.Session) -> None:
+    """The report page in a real browser, headless; it comes from registries alone, OCM_TEST_CHROMIUM names another."""
+    session.install(*groups("test", "page"), "-e", ".[all]")
+    folder = (Path(session.virtualenv.location) / "browser").resolve()
+    axe, chromium = folder / "axe.min.js", folder / BROWSER.rpartition("@")[2]
+    folder.mkdir(exist_ok=True)
+    if not axe.exists():
+        session.run("npm", "pack", "--silent", "--pack-destination", str(folder), AXE)
+        with tarfile.open(folder / f"axe-core-{AXE.rpartition('@')[2]}.tgz") as package:
+            axe.write_bytes(package.extractfile("package/axe.min.js").read())  # type: ignore[union-attr]
+    env = {"OCM_TEST_AXE": str(axe), "OCM_TEST_CHROMIUM": os.environ.get("OCM_TEST_CHROMIUM", str(chromium))}
+    if "OCM_TEST_CHROMIUM" not in os.environ and not (chromium / "chromium").exists():
+        session.run("npm", "pack", "--silent", "--pack-destination", str(folder), BROWSER)
+        package_name = f"sparticuz-chromium-{BROWSER.rpartition('@')[2]}.tgz"
+        session.run("python", "tests/page/unpack.py", str(folder / package_name), str(chromium))
+    session.run("pytest", *(session.posargs or ["tests/page"]), env=env)
 
 
 @nox.session(python=[TESTED[0], TESTED[-1]])

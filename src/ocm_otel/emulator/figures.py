@@ -8,14 +8,13 @@ where it is computed is the business of ``mirror``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from .mirror import KINDS, Mirror
 
-MOST_TYPES = 200
-MOST_COURSES = 50
-MOST_ENTITIES = 50
+_MOST = {"types": 200, "courses": 50, "entities": 50}
 MOST_BUCKETS = 60
 ALL = -1
 # Widths of time that a person can name, in seconds.
@@ -39,13 +38,27 @@ class Choice:
     until: float | None = None
 
     def values(self, mirror: Mirror) -> dict[str, Any]:
-        """Return the values for ``CHOSEN``."""
+        """Return the values for ``condition``."""
         return {
-            "type": None if self.type is None else mirror.known(self.type),
-            "entity": None if self.entity_id is None else mirror.known(self.entity_id),
-            "since": -1e300 if self.since is None else self.since,
-            "until": 1e300 if self.until is None else self.until,
+            "type": mirror.known(self.type or ""),
+            "entity": mirror.known(self.entity_id or ""),
+            "since": self.since,
+            "until": self.until,
         }
+
+    def condition(self) -> str:
+        """Return what a call has to fulfil, in SQL; only what was chosen costs time."""
+        parts = [
+            text
+            for text, value in (
+                ("type = :type", self.type),
+                ("entity = :entity", self.entity_id),
+                ("at >= :since", self.since),
+                ("at < :until", self.until),
+            )
+            if value is not None
+        ]
+        return " AND ".join(parts) or "1"
 
 
 @dataclass(frozen=True)
@@ -85,59 +98,59 @@ class Figures:
 
 
 _SEARCH, _CLICK, _SAVE, _SUGGESTION, _COMPLETION = range(1, len(KINDS) + 1)
-CHOSEN = """
-    (:type IS NULL OR type = :type) AND (:entity IS NULL OR entity = :entity) AND at >= :since AND at < :until
-"""
 _TOTALS = f"""
 SELECT count(*) AS events, count(DISTINCT type) AS types, count(DISTINCT person) AS people,
     count(DISTINCT entity) AS entities, min(at) AS first_at, max(at) AS last_at,
     coalesce(sum(kind = {_COMPLETION} AND person IS NULL), 0) AS completions_without_user
-FROM calls WHERE counted AND {CHOSEN}
+FROM calls WHERE counted AND {{chosen}}
 """
-_REFUSED = f"SELECT count(*) AS refused FROM calls WHERE NOT counted AND {CHOSEN}"
-_KINDS = f"""
+_REFUSED = "SELECT count(*) AS refused FROM calls WHERE NOT counted AND {chosen}"
+_KINDS = """
 SELECT kind, count(*) AS events, count(DISTINCT person) AS people
-FROM calls WHERE counted AND kind AND {CHOSEN} GROUP BY kind
+FROM calls WHERE counted AND kind AND {chosen} GROUP BY kind
 """
 _HOURS = f"""
 SELECT coalesce(sum(minutes), 0) / 60 AS hours, count(*) - count(minutes) AS completions_without_duration
-FROM calls LEFT JOIN durations USING (course) WHERE counted AND kind = {_COMPLETION} AND {CHOSEN}
+FROM calls LEFT JOIN durations USING (course) WHERE counted AND kind = {_COMPLETION} AND {{chosen}}
 """
-_BY_TYPE = f"""
+_BY_TYPE = """
 SELECT type, count(*) AS events, count(DISTINCT person) AS people, max(at) AS last_at
-FROM calls WHERE counted AND {CHOSEN} GROUP BY type ORDER BY events DESC, type LIMIT :most
+FROM calls WHERE counted AND {chosen} GROUP BY type ORDER BY events DESC, type LIMIT :most
 """
 _COURSES = f"""
 SELECT course, sum(kind = {_CLICK}) AS clicks, sum(kind = {_SAVE}) AS saves,
     sum(kind = {_SUGGESTION}) AS suggestions, sum(kind = {_COMPLETION}) AS completions,
     sum(kind = {_COMPLETION}) * minutes / 60 AS hours, count(*) AS events
-FROM calls LEFT JOIN durations USING (course) WHERE counted AND course IS NOT NULL AND {CHOSEN}
+FROM calls LEFT JOIN durations USING (course) WHERE counted AND course IS NOT NULL AND {{chosen}}
 GROUP BY course ORDER BY saves + completions DESC, completions DESC, events DESC, course LIMIT :most
 """
 _BY_ENTITY = f"""
 SELECT entity, count(*) AS events, count(DISTINCT person) AS people, sum(kind = {_COMPLETION}) AS completions,
     coalesce(sum(CASE WHEN kind = {_COMPLETION} THEN minutes END), 0) / 60 AS hours
-FROM calls LEFT JOIN durations USING (course) WHERE counted AND entity IS NOT NULL AND {CHOSEN}
+FROM calls LEFT JOIN durations USING (course) WHERE counted AND entity IS NOT NULL AND {{chosen}}
 GROUP BY entity ORDER BY events DESC, entity LIMIT :most
 """
-_SPAN = f"SELECT min(at) AS first, max(at) AS last FROM calls WHERE {CHOSEN}"
+_SPAN = "SELECT min(at) AS first, max(at) AS last FROM calls WHERE {chosen}"
 _OVER_TIME = f"""
 SELECT CAST(at / :width AS INTEGER) AS piece, sum(counted) AS events, sum(NOT counted) AS refused,
     count(DISTINCT CASE WHEN counted THEN person END) AS people,
     count(DISTINCT CASE WHEN counted THEN entity END) AS entities,
     sum(counted AND kind = {_COMPLETION}) AS completions
-FROM calls WHERE {CHOSEN} GROUP BY piece
+FROM calls WHERE {{chosen}} GROUP BY piece
 """
 
 
-def _over_time(mirror: Mirror, values: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
-    span = mirror.rows(_SPAN, values)[0]
+Ask = Callable[..., list[dict[str, Any]]]
+
+
+def _over_time(ask: Ask) -> tuple[int, list[dict[str, Any]]]:
+    span = ask(_SPAN)[0]
     if span["first"] is None:
         return _WIDTHS[0], []
     length = span["last"] - span["first"]
     width = next((width for width in _WIDTHS if length / width < MOST_BUCKETS - 1), 0)
     width = width or math.ceil(length / (MOST_BUCKETS - 1) / _WIDTHS[-1]) * _WIDTHS[-1]
-    found = {row.pop("piece"): row for row in mirror.rows(_OVER_TIME, {**values, "width": width})}
+    found = {row.pop("piece"): row for row in ask(_OVER_TIME, width=width)}
     nothing = dict.fromkeys(("events", "refused", "people", "entities", "completions"), 0)
     return width, [{"start": piece * width, **found.get(piece, nothing)} for piece in range(min(found), max(found) + 1)]
 
@@ -162,29 +175,34 @@ def figures(mirror: Mirror, choice: Choice | None = None, *, whole: bool = False
         choice: which calls they are about; None for all.
         whole: whether the tables have every row, instead of the first ones.
     """
+    chosen = choice or Choice()
+    most = {name: ALL if whole else number for name, number in _MOST.items()}
     with mirror.current():
-        values = (choice or Choice()).values(mirror)
-        totals = mirror.rows(_TOTALS, values)[0]
-        kinds = {row["kind"]: row for row in mirror.rows(_KINDS, values)}
+        values = chosen.values(mirror)
+
+        def ask(statement: str, **more: Any) -> list[dict[str, Any]]:
+            return mirror.rows(statement.format(chosen=chosen.condition()), {**values, **more})
+
+        kinds = {row["kind"]: row for row in ask(_KINDS)}
         count, people = (
             {kind: kinds.get(kind, {}).get(name, 0) for kind in range(1, len(KINDS) + 1)}
             for name in ("events", "people")
         )
         steps = {"search": _SEARCH, "click": _CLICK, "save": _SAVE, "completion": _COMPLETION}
-        width, over_time = _over_time(mirror, values)
+        width, over_time = _over_time(ask)
         return Figures(
-            **totals,
-            **mirror.rows(_REFUSED, values)[0],
-            **mirror.rows(_HOURS, values)[0],
-            durations=mirror.rows("SELECT count(*) AS known FROM durations", {})[0]["known"],
+            **ask(_TOTALS)[0],
+            **ask(_REFUSED)[0],
+            **ask(_HOURS)[0],
+            durations=ask("SELECT count(*) AS known FROM durations")[0]["known"],
             searches=count[_SEARCH],
             completions=count[_COMPLETION],
             people_with_completion=people[_COMPLETION],
             completions_per_hundred_searches=100 * count[_COMPLETION] / count[_SEARCH] if count[_SEARCH] else None,
             funnel=[{"step": name, "events": count[kind], "people": people[kind]} for name, kind in steps.items()],
-            by_type=mirror.rows(_BY_TYPE, {**values, "most": ALL if whole else MOST_TYPES}),
-            courses=mirror.rows(_COURSES, {**values, "most": ALL if whole else MOST_COURSES}),
-            by_entity=mirror.rows(_BY_ENTITY, {**values, "most": ALL if whole else MOST_ENTITIES}),
+            by_type=ask(_BY_TYPE, most=most["types"]),
+            courses=ask(_COURSES, most=most["courses"]),
+            by_entity=ask(_BY_ENTITY, most=most["entities"]),
             over_time=over_time,
             width=width,
         )

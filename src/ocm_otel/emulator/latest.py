@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .figures import CHOSEN, Choice
+from .figures import Choice
 from .mirror import Mirror
 from .store import Store
 
@@ -28,8 +28,8 @@ _REMEDIES = {
     "answered as planned": "nothing was wrong with the call: a fault was planned",
 }
 
-_CALLS = f"""
-SELECT id FROM calls WHERE (NOT counted OR NOT :refused) AND id < :before AND {CHOSEN}
+_CALLS = """
+SELECT id FROM calls WHERE (NOT counted OR NOT :refused) AND id < :before AND {chosen}
 ORDER BY id DESC LIMIT :most
 """
 _BY_ID = """
@@ -63,9 +63,11 @@ def latest(
         most: how many at most.
         before: only calls that came before the one of this number.
     """
+    chosen = choice or Choice()
+    statement = _CALLS.format(chosen=chosen.condition())
     with mirror.current():
-        values = {**(choice or Choice()).values(mirror), "refused": refused, "before": before, "most": most}
-        ids = [row["id"] for row in mirror.rows(_CALLS, values)]
+        values = {**chosen.values(mirror), "refused": refused, "before": before, "most": most}
+        ids = [row["id"] for row in mirror.rows(statement, values)]
     rows = store.rows(_BY_ID, (json.dumps(ids),))
     return [{**row, "counted": bool(row["counted"]), "remedy": remedy(row["reason"])} for row in rows]
 

@@ -30,10 +30,15 @@ KINDS = {
 _KIND_OF = {name: number for number, names in enumerate(KINDS.values(), 1) for name in names}
 
 _SCHEMA = """
+PRAGMA temp_store = MEMORY;
+PRAGMA cache_size = -65536;
 CREATE TABLE calls (
     id INTEGER PRIMARY KEY, at REAL, counted INTEGER, kind INTEGER, type INTEGER, course INTEGER, person INTEGER,
     entity INTEGER
 );
+CREATE INDEX by_type ON calls (type, counted, person, at);
+CREATE INDEX by_course ON calls (course, counted, kind);
+CREATE INDEX by_entity ON calls (entity, counted, person, kind, course);
 CREATE TABLE durations (course INTEGER PRIMARY KEY, minutes REAL);
 """
 

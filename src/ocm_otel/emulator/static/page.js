@@ -72,7 +72,7 @@ async function look() {
       version = answer.headers.get("etag");
       show(report);
       // A report that takes long is asked for less often, so that looking never becomes the load.
-      wait = Math.max(wait, 3 * (performance.now() - began));
+      wait = Math.max(wait, 2 * (performance.now() - began));
     }
     state(paused ? "paused" : "live");
     trouble("");
@@ -121,7 +121,7 @@ function show({ figures, calls, names, faults }) {
   fill(find("calls"), `The latest ${count(calls.length)}, newest first`, COLUMNS.calls, calls, refused ? "No call was refused" : "No call yet");
   choices("types", names.type);
   choices("entities", names.entity);
-  const planned = faults.faults.map((fault, index) => `${fault} – given ${many(faults.given[index], "time")}`);
+  const planned = faults.faults.map((fault, index) => `${fault}: given ${many(faults.given[index], "time")}`);
   if (faults.latency_ms || faults.jitter_ms) planned.push(`each answer waits ${faults.latency_ms} ms${faults.jitter_ms ? ` and up to ${faults.jitter_ms} ms more` : ""}`);
   find("faults").hidden = !planned.length;
   find("faults").querySelector("ul").replaceChildren(...planned.map((line) => Object.assign(document.createElement("li"), { textContent: plain(line, 300) })));
@@ -159,7 +159,7 @@ const filtered = () => ["type", "entity_id", "period"].some((name) => filters.el
 
 function refilter() {
   for (const label of filters.querySelectorAll(".between")) label.hidden = filters.elements.period.value !== "between";
-  find("reset").hidden = !filtered();
+  find("everything").hidden = !filtered();
   const query = chosen();
   for (const link of document.querySelectorAll("a.csv")) {
     const table = link.dataset.table;
@@ -178,7 +178,7 @@ filters.addEventListener("input", () => {
 });
 filters.addEventListener("submit", (event) => event.preventDefault());
 find("only-refused").addEventListener("change", refilter);
-find("reset").addEventListener("click", () => {
+find("everything").addEventListener("click", () => {
   filters.reset();
   filters.elements.type.focus();
   refilter();

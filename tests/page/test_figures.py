@@ -1,0 +1,174 @@
+"""A hundred thousand events: each figure on the page is what the generator's own list says, and the page is quick."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import io
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from contextlib import closing
+from statistics import median
+
+import pytest
+
+NONE = "\N{EN DASH}"
+START = 1_790_000_000
+COUNT = 100_000
+TYPES = {
+    "search": 30, "courses-search": 4, "course-click": 22, "course-save": 9, "Course_Saved": 1, "course-suggest": 3,
+    "course-complete": 6, "course-completed": 1, "menu-click": 18, "logout": 4, "profile-access": 2,
+}  # fmt: skip
+STEPS = {"search": "search", "courses-search": "search", "course-click": "click", "course-save": "save",
+         "Course_Saved": "save", "course-suggest": "suggestion", "course-complete": "completion",
+         "course-completed": "completion"}  # fmt: skip
+MINUTES = {str(number): float(6 * (number % 9 + 1)) for number in range(100)}
+
+
+def generated():
+    """Return the calls, the same each time."""
+    dice = random.Random(20)
+    kinds, weights = list(TYPES), list(TYPES.values())
+    calls = []
+    for number, type in enumerate(dice.choices(kinds, weights, k=COUNT)):
+        call = {"at": START + number * 2.5, "type": type, "counted": dice.random() > 0.01}
+        if dice.random() > 0.05:
+            call["user_id"] = f"u{dice.randrange(4000)}"
+        if dice.random() > 0.2:
+            call["entity_id"] = f"entity {dice.randrange(20)}"
+        if type.lower().startswith("course-") or type == "Course_Saved":
+            call["course_id"] = str(min(int(dice.paretovariate(0.8)), 120))
+        calls.append(call)
+    return calls
+
+
+def expected(calls):
+    """Return what the page should show of the calls, computed from the list alone."""
+    events = [call for call in calls if call["counted"]]
+    people = {call.get("user_id") for call in events} - {None}
+    steps, doers = Counter(), defaultdict(set)
+    for call in events:
+        step = STEPS.get(call["type"])
+        steps[step] += 1
+        doers[step].add(call.get("user_id"))
+    done = [call for call in events if STEPS.get(call["type"]) == "completion"]
+    minutes = sum(MINUTES.get(call["course_id"], 0) for call in done)
+    return {
+        "events": f"{len(events):,}",
+        "refused": f"{len(calls) - len(events):,}",
+        "people": f"{len(people):,}",
+        "entities-count": f"{len({call.get('entity_id') for call in events} - {None}):,}",
+        "searches": f"{steps['search']:,}",
+        "completions": f"{steps['completion']:,}",
+        "people-with-completion": f"{len(doers['completion'] - {None}):,}",
+        "per-hundred": f"{100 * steps['completion'] / steps['search']:,.1f}" if steps["search"] else NONE,
+        "hours": f"{minutes / 60:,.1f}",
+    }, [
+        (f"{steps[step]:,}", f"by {len(doers[step] - {None}):,} ") for step in ("search", "click", "save", "completion")
+    ]
+
+
+def courses(calls):
+    """Return the lines of the table of courses by their course, computed from the list alone."""
+    found = defaultdict(Counter)
+    for call in calls:
+        if call["counted"] and "course_id" in call:
+            found[call["course_id"]][STEPS[call["type"]]] += 1
+            found[call["course_id"]]["all"] += 1
+    return {
+        course: [
+            course, *(f"{counts[step]:,}" for step in ("click", "save", "suggestion", "completion")),
+            f"{counts['completion'] * MINUTES[course] / 60:,.1f}" if course in MINUTES else NONE, f"{counts['all']:,}",
+        ]
+        for course, counts in found.items()
+    }  # fmt: skip
+
+
+def shown(page, wanted):
+    """Wait until the page shows what is wanted, and return what it shows."""
+    page.wait_for_function(
+        "wanted => Object.entries(wanted).every(([id, text]) => document.getElementById(id).textContent === text)",
+        arg=wanted, timeout=20_000,
+    )  # fmt: skip
+
+
+CELLS = "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+
+
+def rows(page, table):
+    return page.eval_on_selector_all(f"#{table} tbody tr", CELLS)
+
+
+@pytest.mark.timeout(120)
+def test_each_figure_is_what_the_generator_says(filled, visit):
+    """Of all events, and of those of a type, an entity and a period, page and CSV show the generator's own sums."""
+    calls = generated()
+    emulator = filled(calls, MINUTES)
+    page = visit(emulator)
+    figures, funnel = expected(calls)
+    shown(page, figures)
+    lines = page.locator("#funnel li").all_inner_texts()
+    assert all(number in line and by in line for line, (number, by) in zip(lines, funnel, strict=True))
+
+    table = courses(calls)
+    found = rows(page, "courses")
+    assert len(found) == 50
+    assert all(table[row[0]] == row for row in found)
+    with page.expect_download() as download:
+        page.click("a[data-table=courses]")
+    lines = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    assert {line["course_id"]: (line["saves"], line["completions"]) for line in lines} == {
+        course: (row[2].replace(",", ""), row[4].replace(",", "")) for course, row in table.items()
+    }
+    events = [call for call in calls if call["counted"]]
+    assert {row[0]: row[1] for row in rows(page, "by-type")} == {
+        type: f"{count:,}" for type, count in Counter(call["type"] for call in events).items()
+    }
+    entities = Counter(call["entity_id"] for call in events if "entity_id" in call)
+    assert {row[0]: row[1] for row in rows(page, "by-entity")} == {name: f"{n:,}" for name, n in entities.items()}
+    page.click("text=As a table")
+    pieces = rows(page, "time-table")
+    assert len(pieces) <= 60
+    assert sum(int(row[1].replace(",", "")) for row in pieces) == len(events)
+
+    page.fill("[name=type]", "course-complete")
+    shown(page, expected([call for call in calls if call["type"] == "course-complete"])[0])
+    page.fill("[name=entity_id]", "entity 3")
+    both = [call for call in calls if call["type"] == "course-complete" and call.get("entity_id") == "entity 3"]
+    shown(page, expected(both)[0])
+    page.click("#everything")
+    page.select_option("[name=period]", "between")
+    page.fill("[name=from]", "2026-09-22T16:13:20")  # START + 100,000 seconds, as a clock in Madrid shows it
+    page.fill("[name=to]", "2026-09-22T19:00:00")
+    shown(page, expected([call for call in calls if START + 100_000 <= call["at"] < START + 110_000])[0])
+
+
+@pytest.mark.timeout(120)
+def test_the_api_answers_while_the_report_is_computed(filled, visit):
+    """With a hundred thousand events on the page, calls are answered at once and a new one is soon seen."""
+    emulator = filled(generated(), MINUTES)
+    page = visit(emulator)
+    before = emulator.count
+    shown(page, {"events": f"{before:,}"})
+    waits, over = [], threading.Event()
+
+    def report():
+        while not over.is_set():
+            with closing(http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=30)) as connection:
+                connection.request("GET", "/emulator/report")
+                connection.getresponse().read()
+
+    reader = threading.Thread(target=report)
+    reader.start()
+    with closing(http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=30)) as connection:
+        for _ in range(200):
+            start = time.monotonic()
+            connection.request("GET", "/v2.0/events?type=search", headers={"x-api-key": "demo-key"})
+            connection.getresponse().read()
+            waits.append(time.monotonic() - start)
+    over.set()
+    reader.join(30)
+    assert median(waits) < 0.15, "a report of 100,000 events takes longer than this: it held up the API"
+    shown(page, {"events": f"{before + 200:,}"})
