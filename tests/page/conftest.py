@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from ocm_otel.emulator import Emulator
-from ocm_otel.emulator.store import Received, Store
-
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -61,31 +58,3 @@ def visit(chromium):
     for context in contexts:
         context.close()
     assert complaints == []
-
-
-@pytest.fixture
-def filled(tmp_path):
-    """Makes an emulator of a list of calls: dictionaries of at, counted, and the four parameters."""
-    running = []
-
-    def fill(calls, durations=None, **options):
-        path = tmp_path / f"{len(running)}.sqlite"
-        store = Store(path)
-        for call in calls:
-            fields = {
-                name: call[name] for name in ("type", "course_id", "user_id", "entity_id") if call.get(name) is not None
-            }
-            counted = call.get("counted", True)
-            store.add(Received(
-                call["at"], 0.0, "127.0.0.1:1", "GET", "/v2.0/events", "", 200 if counted else 400,
-                None if counted else call.get("reason", "type is empty"), counted, "key-1a2b3c4d", fields,
-            ))  # fmt: skip
-        store.measure(durations or {})
-        store.close()
-        emulator = Emulator(path=path, **options).start()
-        running.append(emulator)
-        return emulator
-
-    yield fill
-    for emulator in running:
-        emulator.stop()
