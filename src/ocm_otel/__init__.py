@@ -2,6 +2,8 @@
 
 The front door: names only. Each is imported when it is first asked for, so that an application pays
 for the doors that it uses, and for nothing at ``import ocm_otel``.
+
+(PYTEST_DONT_REWRITE: where OpenTelemetry is started first, this is imported before pytest can rewrite assertions.)
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from ocm_otel import _explain, _tags
 from ocm_otel._books import Books
+from ocm_otel._diversion import fault as tell_diversion
+from ocm_otel._diversion import opened
 from ocm_otel._explain_doors import explain_outcomes
 from ocm_otel._explain_lost import watch
 from ocm_otel._identity import NOTHING_BESIDE, Beside, completed
@@ -57,6 +59,8 @@ def admit(
     event, faults = _tags.read(completed(tags, outbox.settings, beside), event_id=event_id)
     for fault in faults:
         _tell(outbox.books, fault, usable=event is not None)
+        if opened:
+            tell_diversion(fault)
     if event is None:
         return False
     if event.lacks_course:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ocm_otel._books import Books
 from ocm_otel._courier import Courier
+from ocm_otel._diversion import diverted, opened
 from ocm_otel._journals import open_journal, open_pace, usable_key
 from ocm_otel._meters import observe
 from ocm_otel._process import here, importing, on_sigterm, register
@@ -82,7 +83,7 @@ class Outbox:
         for text in [*said, *hindrances()]:
             self.books.report(text, "%s", text)
         self._spent = 0.0
-        self._key = usable_key(self.settings, self.books, said)
+        self._key = usable_key(self.settings, self.books, said, real=self._transport is None)
         self._closed = self._closed or ("" if self._key else "no-key")
         if self._meter_provider is not None or metrics_wanted():
             observe(self, self._meter_provider)
@@ -117,6 +118,8 @@ class Outbox:
             or the outbox is closed. It is then counted in the books as turned away, with the reason.
         """
         here()
+        if opened and (instead := diverted(self)) is not None:
+            return instead.take(event)
         event_id, reason = getattr(event, "event_id", None), "failed"
         if isinstance(event_id, str) and not self._recent.claim(event_id):
             self.books.add("duplicate", "event_id")
@@ -151,6 +154,8 @@ class Outbox:
             True if all is settled, False if the time was up first.
         """
         here()
+        if opened and (instead := diverted(self)) is not None and not instead.flush(timeout):
+            return False
         if self._journal.waiting() == 0:
             return True
         started = time.monotonic()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ocm_otel._guard import REFUSE, VARIABLE, is_real, refusal
 from ocm_otel._setting import PREFIX, Setting
 from ocm_otel._table import DEFAULT_ENDPOINT, TABLE
 from ocm_otel._values import SettingsError, read_headers, read_key
@@ -109,12 +110,23 @@ class Settings:
             tell(f"there is no setting called {', '.join(map(repr, unknown))}; there are: {known}")
         return cls(**found)
 
-    def key(self) -> str:
+    def key(self, *, real: bool = True) -> str:
         """Return the key of the account, from the setting or its file.
 
+        Args:
+            real: False if no call with it reaches the network, so that the guard of tests need not ask.
+
         Raises:
-            SettingsError: there is none, or the file cannot be read, or what it holds is no key.
+            SettingsError: there is none, or the file cannot be read, or what it holds is no key; or this is a
+                test, and the endpoint is the real API.
         """
+        key = self._found_key()
+        if real and os.environ.get(VARIABLE, "").strip().lower() == REFUSE and is_real(self.endpoint):
+            raise SettingsError(refusal(self.endpoint))
+        return key
+
+    def _found_key(self) -> str:
+        """Return the key, wherever it leads."""
         if self.api_key:
             return self.api_key
         if self.api_key_file is None:

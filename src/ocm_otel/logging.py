@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ocm_otel._diversion import opened, saw
 from ocm_otel._doors import Door
 from ocm_otel._explain_doors import explain, of_record
 from ocm_otel._identity import Beside
@@ -56,6 +57,8 @@ class OCMHandler(logging.Handler):
             if tags is None and isinstance(record.msg, Mapping):
                 fields = record.msg
                 tags = find(fields)
+            if opened:
+                saw(f"log line {record.msg!r}", record.msg if isinstance(record.msg, Mapping) else record.__dict__)
             if tags is not None:
                 self._door.admit(tags, None if EVENT in tags else self._line_id(record), Beside(fields))
         except Exception as error:  # noqa: BLE001 - the border to the application; counted and told

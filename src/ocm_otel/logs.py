@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 
+from ocm_otel._diversion import opened, saw
 from ocm_otel._doors import Door
 from ocm_otel._explain_doors import explain, of_log_record
 from ocm_otel._identity import Beside, from_baggage
@@ -42,6 +43,8 @@ class _LogDoor(Door):
         """Make an event of a record, if it is tagged; never raises."""
         try:
             attributes: Any = record.log_record.attributes
+            if opened:
+                saw(f"log record {record.log_record.body!r}", attributes or {})
             if not attributes:
                 return
             # The SDK's own mapping answers `in` by way of an exception: 0.6 µs each time.

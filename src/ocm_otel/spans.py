@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
+from ocm_otel._diversion import opened, saw
 from ocm_otel._doors import Door
 from ocm_otel._explain_doors import explain, of_span
 from ocm_otel._identity import Beside, from_baggage
@@ -66,6 +67,8 @@ class _SpanDoor(Door):
                 attributes, dropped = bounded._dict, bounded.dropped  # noqa: SLF001 - as above
             except AttributeError:
                 attributes, dropped = span.attributes or {}, getattr(span, "dropped_attributes", 0)
+            if opened:
+                _show(span, attributes)
             if TYPE in attributes:
                 self.cut(attributes, getattr(getattr(span, "_attributes", None), "max_value_len", None))
                 self._take_span(span, attributes, baggage)
@@ -117,6 +120,13 @@ class _SpanDoor(Door):
 
 
 explain(_SpanDoor, "take", of_span, line=False)
+
+
+def _show(span: ReadableSpan, attributes: Mapping[str, object]) -> None:
+    """Let a test see which spans and span events passed."""
+    saw(f"span {span.name!r}", attributes)
+    for happened in span.events:
+        saw(f"span event {happened.name!r}", happened.attributes or {})
 
 
 def _identity(span: ReadableSpan) -> str | None:

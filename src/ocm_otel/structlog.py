@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ocm_otel._diversion import opened, saw
 from ocm_otel._doors import Door
 from ocm_otel._explain_doors import explain, of_line
 from ocm_otel._identity import Beside
@@ -50,6 +51,8 @@ class OCMProcessor:
         try:
             if isinstance(line, Mapping):
                 tags = find(line)
+                if opened:
+                    saw(f"line {line.get('event')!r}", line)
                 if tags is not None:
                     self._door.admit(tags, None if EVENT in tags else self._line_id(line), Beside(line))
             else:

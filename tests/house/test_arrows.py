@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 # They are programs of their own: they serve, print and start other programs.
 PROGRAMS = {
     "cli", "_cli_check", "_cli_emulator", "_cli_explain", "_check_call", "_check_process", "_check_spool",
-    "_cli_refused", "_cli_retry", "_cli_spool",
-    "_census", "_drain", "_terminal", "demo", "emulator",
+    "_cli_purge", "_cli_refused", "_cli_replay", "_cli_report", "_cli_retry", "_cli_spool", "_census", "_drain",
+    "_pytest_plugin", "_recording", "_replay", "_replay_words", "_terminal", "demo", "emulator", "testing",
 }  # fmt: skip
 # The journal on disk.
-SPOOL = {"_spool", "_account", "_ledger", "_ledgerset", "_lanes", "_refused", "_pacefile"}
+SPOOL = {
+    "_spool", "_account", "_ledger", "_ledgerset", "_lanes", "_refused", "_replayed", "_tally", "_tallies", "_erasure",
+    "_pacefile",
+}  # fmt: skip
 
 OWNED = {
     "an HTTP library": (
@@ -35,7 +38,9 @@ OWNED = {
     ),
     "how modules are found": ({"sys.meta_path"}, {"_hooks"}),
     "signals": ({"signal.signal", "signal.sigwait"}, {"_process"} | PROGRAMS),
-    "the environment": ({"os.environ", "os.environb", "os.getenv", "os.putenv"}, {"_settings", "demo"}),
+    "the environment": (
+        {"os.environ", "os.environb", "os.getenv", "os.putenv"}, {"_settings", "_pytest_plugin", "demo"},
+    ),
     "files": (
         {
             "open", "io.open", "os.open", "sqlite3", "tempfile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -41,6 +42,20 @@ def commands() -> dict[str, click.Command]:
     """Return the commands of `ocm-otel` by name."""
     context = click.Context(cli.main)
     return {name: cli.main.get_command(context, name) for name in cli.main.list_commands(context)}
+
+
+def inner(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    """Return a command and those in it, each with the words by which it is called."""
+    found = [(path, command)]
+    for name, one in getattr(command, "commands", {}).items():
+        found += inner(one, f"{path} {name}")
+    return found
+
+
+@pytest.mark.parametrize(("words", "command"), inner(cli.main, "ocm-otel"))
+def test_each_help_ends_with_an_example(words: str, command: click.Command) -> None:
+    """The help of each command, those in groups too, ends with an example that calls it."""
+    assert re.fullmatch(rf"Example: (\S+=\S+ )*{words}\b.*", command.epilog or "")
 
 
 @pytest.mark.parametrize("name", commands())

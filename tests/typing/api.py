@@ -30,6 +30,7 @@ from ocm_otel import (
     tags,
 )
 from ocm_otel.structlog import OCMProcessor
+from ocm_otel.testing import CapturedEvents, capture_events, run_emulator
 
 version: str = ocm_otel.__version__
 
@@ -102,3 +103,15 @@ try:
     settings = Settings(timeout=-1)
 except SettingsError as error:
     problem = error
+
+# In tests.
+with capture_events() as events:
+    emit("course-save", course_id=7)
+captured: CapturedEvents = events
+saved: Event = events.assert_one("course-save", course_id=7, user_id=None, within=1.5)
+both: list[Event] = events.assert_count(2, "course-save")
+events.assert_none()
+events.assert_one("course-save", curse_id=7)  # type: ignore[call-arg]
+first: Event = events[0]
+with run_emulator() as emulator:
+    came: bool = emulator.wait_for(1)
