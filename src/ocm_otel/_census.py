@@ -17,6 +17,7 @@ import os
 import re
 import stat
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -28,11 +29,11 @@ from ocm_otel._record import SENT
 from ocm_otel._refused import RefusedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _OTHER = re.compile(r"[0-9a-f]{20}")
-_OURS = frozenset(("refused.jsonl", "refused.lock", "refused.new", "pace"))
+_OURS = frozenset(("refused.jsonl", "refused.lock", "refused.new", "pace", "purge.lock", "replay", "tally"))
 
 
 @dataclass
@@ -144,6 +145,16 @@ class Standing(Account):
             strangers["refused.jsonl"] = f"cannot be read: {error.strerror}"
         holdings = tuple(holding for path in self.sets() if (holding := look_at(path)) is not None)
         return Census(True, holdings, dict(refused), strangers, self._neighbours())
+
+    def owed(self) -> Iterator[tuple[str, float]]:
+        """Yield the query of each event that is owed in the account, and when it was accepted."""
+        for file in sorted(self.path.glob(f"*/{LEDGERS}")) if self.there else ():
+            with suppress(OSError, ForeignLedger):  # settled and removed meanwhile; none of ours
+                ledger = Ledger(file)
+                while (record := ledger.peek()) is not None:
+                    ledger.step(record)
+                    if record.query:
+                        yield record.query, record.at
 
     def _strangers(self) -> dict[str, str]:
         """Return the names in the account's directory and its ledger sets that are none of ours."""

@@ -1,4 +1,4 @@
-"""`ocm-otel spool show | export | purge`: what the API would not have, for a person to look at and decide on.
+"""`ocm-otel spool show | export`: what the API would not have, for a person to look at and decide on.
 
 Ids are shown here, for they are what has to be put right, and made harmless for a terminal or a spreadsheet. What
 waits in ledgers is none of its business, and it makes no call (`_cli_retry` does).
@@ -21,8 +21,7 @@ import click
 
 from ocm_otel._account import UnusableSpool
 from ocm_otel._census import Standing
-from ocm_otel._event import veiled
-from ocm_otel._refused import AMBIGUOUS, DOUBTFUL, IN_DOUBT, RefusedFile, identity, is_of, may_name
+from ocm_otel._refused import AMBIGUOUS, DOUBTFUL, IN_DOUBT, RefusedFile, identity, is_of
 from ocm_otel._setting import PREFIX
 from ocm_otel._terminal import plain, short, strict_settings, write_json, write_table, wrong_use
 from ocm_otel._values import SettingsError
@@ -72,12 +71,12 @@ def opened() -> Iterator[tuple[Settings, RefusedFile, list[Refused]]]:
 def _row(refused: Refused) -> dict[str, Any]:
     """Return an event for a person or a program to read."""
     said = dict(parse_qsl(refused.query))
-    return {"id": identity(refused), "accepted": _moment(refused.at), "refused": _moment(refused.refused_at),
+    return {"id": identity(refused), "accepted": moment(refused.at), "refused": moment(refused.refused_at),
             "type": said.get("type"), **{name: said.get(name) for name in IDS},
             "reason": refused.reason, "attempts": refused.attempts}  # fmt: skip
 
 
-def _moment(seconds: float) -> str | None:
+def moment(seconds: float) -> str | None:
     """Return a time, ISO 8601, UTC; None for what is none."""
     try:
         return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -186,60 +185,12 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
     for row in rows:
-        writer.writerow([_defused("" if row[name] is None else str(row[name])) for name in _COLUMNS])
+        writer.writerow([defused("" if row[name] is None else str(row[name])) for name in _COLUMNS])
     return text.getvalue()
 
 
-def _defused(cell: str) -> str:
+def defused(cell: str) -> str:
     """Return a cell that is neither a formula nor, on a terminal, an order to it."""
     cell = cell.replace("\0", "\N{REPLACEMENT CHARACTER}")  # which CSV has no way to write
     risky = cell.lstrip().startswith(_FORMULA) or (cell and not cell[0].isprintable())
     return ("'" if risky else "") + (plain(cell) if sys.stdout.isatty() else cell)
-
-
-# --- purge -------------------------------------------------------------------------------------------------
-
-
-@click.command(epilog="Example: ocm-otel spool purge --user ann")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--user", metavar="ID", help="All events of this user, for an erasure request.")
-@click.option("--reason", metavar="REASON", help="All with this reason.")
-@click.option("--all", "everything", is_flag=True, help="All refused events.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def purge(ids: tuple[str, ...], *, user: str | None, reason: str | None, everything: bool, yes: bool) -> None:
-    """Throw refused events away for good.
-
-    Events that still wait in ledgers are not touched. A line that cannot be read stays, unless it names the
-    user. Exit code 1 if there was none to throw away.
-    """
-    user = user.strip() if user is not None else None
-    if user == "":
-        raise click.UsageError("--user is blank: name the user")
-    with opened() as (settings, file, events):
-        key = settings.user_id_hash_key
-        users = () if user is None else (user, veiled(user, key)) if key else (user,)
-        chosen, unknown = choose(events, ids, everything=everything, reason=reason, users=users)
-        names, gone = {identity(one) for one in chosen}, 0
-        if chosen and not yes:
-            click.confirm(f"Throw {len(chosen)} of {len(events)} refused events away for good?", abort=True, err=True)
-
-        def keep(refused: Refused) -> Refused | None:
-            nonlocal gone
-            over = identity(refused) in names or is_of(refused, *users)
-            gone += over
-            return None if over else refused
-
-        def keep_odd(line: bytes) -> bool:
-            nonlocal gone
-            over = any(may_name(line, one) for one in users)
-            gone += over
-            return not over
-
-        if file.path.parent.is_dir():
-            file.edit(keep, keep_odd)
-    for name in unknown:
-        click.echo(f"There is no refused event {short(name)}: `ocm-otel spool show` lists them.")
-    click.secho(f"{gone} refused events thrown away.", fg="green" if gone else "red")
-    click.echo("Events that still wait in ledgers are not touched: `ocm-otel spool list` shows if there are any.")
-    if not gone or unknown:
-        raise SystemExit(1)

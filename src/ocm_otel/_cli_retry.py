@@ -17,6 +17,8 @@ import click
 from ocm_otel._cli_refused import IDS, choose, opened
 from ocm_otel._event import Event, InvalidEvent
 from ocm_otel._refused import AMBIGUOUS, DOUBTFUL, IN_DOUBT, RefusedFile, identity
+from ocm_otel._tally import AMBIGUOUS as UNANSWERED
+from ocm_otel._tally import DELIVERED, Tally
 from ocm_otel._terminal import plain, short, write_json, wrong_use
 from ocm_otel._verdict import Fate
 
@@ -107,11 +109,12 @@ def _send_all(
         if settings.in_the_clear:
             click.secho("Warning: key and ids travel unencrypted to another machine", fg="yellow", err=True)
         connection, strikes = Client(settings, settings.key()).connect(), 0
+        tally = Tally(file.path.parent)
         try:
             for refused in chosen:
                 if done:
                     time.sleep(1 / (settings.max_rate or _CALM))
-                done.append(_send_one(file, refused, changes, connection, settings.timeout / 1000))
+                done.append(_send_one(file, refused, changes, connection, settings.timeout / 1000, tally))
                 _tell(done[-1], quiet=quiet)
                 fate = done[-1]["fate"]
                 strikes = strikes + 1 if fate == Fate.RETRY.value else 0
@@ -119,14 +122,16 @@ def _send_all(
                     break
         finally:
             connection.close()
+            tally.close()
     if (rest := len(chosen) - len(done)) and not quiet:
         click.echo(f"Stopped: the other {rest} would fare no better now. Mend that, and run this again.")
     return done
 
 
 def _send_one(
-    file: RefusedFile, refused: Refused, changes: Mapping[str, str], connection: Connection, timeout: float
-) -> dict[str, Any]:
+    file: RefusedFile, refused: Refused, changes: Mapping[str, str], connection: Connection, timeout: float,
+    tally: Tally,
+) -> dict[str, Any]:  # fmt: skip
     """Mark an event, send it, and remove it or put it back; returns what became of it."""
     told: dict[str, Any] = {"id": identity(refused), "delivered": False, "fate": None, "ambiguous": False}
     said = {**dict(parse_qsl(refused.query)), **changes}
@@ -138,6 +143,8 @@ def _send_one(
     if not file.exchange(refused, marked):
         return {**told, "reason": "changed", "words": "Somebody changed or removed it meanwhile; it was not sent."}
     verdict = connection.send(marked.query, timeout)
+    if verdict.fate is Fate.DELIVERED or verdict.ambiguous:
+        tally.add(marked.query, DELIVERED if verdict.fate is Fate.DELIVERED else UNANSWERED)
     after = _after(refused, marked, verdict)
     file.exchange(marked, after)
     return {**told, "id": identity(after or refused), "delivered": after is None, "fate": verdict.fate.value,

@@ -15,7 +15,8 @@ import click
 
 from ocm_otel._account import UnusableSpool
 from ocm_otel._census import Census, Holding, Standing
-from ocm_otel._cli_refused import REMEDY, export, of_the_account, purge, show
+from ocm_otel._cli_purge import purge
+from ocm_otel._cli_refused import REMEDY, export, of_the_account, show
 from ocm_otel._cli_retry import retry
 from ocm_otel._terminal import in_bytes, in_time, plain, short, write_json, write_table
 

@@ -67,8 +67,7 @@ class Courier:
         # number -> how manieth it was to be taken, and when it was accepted; the oldest first
         self._lent: dict[int, tuple[int, float]] = {}
         self._out: dict[int, Call] = {}  # calls under way by their entries' numbers; the oldest first
-        self._taken = 0
-        self._tried = 0  # probes since the API went away
+        self._taken = self._tried = 0  # entries that were taken; probes since the API went away
         self._believed = State.OPEN
         self._outages = Outages(books)
         self._marks: list[tuple[int, Callable[[], object]]] = []
@@ -146,6 +145,7 @@ class Courier:
         self._suspect()
         if verdict.ambiguous:
             self._books.add("ambiguous", verdict.reason)
+            self._journal.doubt(entry)
         if verdict.fate is Fate.DELIVERED:
             self._journal.settle(entry)
             self._end(entry, "delivered")
@@ -196,16 +196,18 @@ class Courier:
 
     def _may_go(self, entry: Entry, wall: float) -> bool:
         """Return False, and settle the entry, if it is not to be sent (any more)."""
-        if self._max_age and wall - entry.at > self._max_age:
+        gone = "" if self._journal.holds(entry) else "purged"
+        if not gone and self._max_age and wall - entry.at > self._max_age:
             self._refuse(entry, "too-old", f"It waited for more than {self._max_age:.0f} s.", wall)
             return False
-        if entry.in_doubt:
+        if not gone and entry.in_doubt:
             entry.in_doubt = False
             self._books.add("ambiguous", "left-behind")
-            if self._discard:
-                self._give_up(entry)
-                return False
-        return True
+            self._journal.doubt(entry)
+            gone = "ambiguous" if self._discard else ""
+        if gone:
+            self._give_up(entry, gone)
+        return not gone
 
     def _refuse(self, entry: Entry, reason: str, words: str, wall: float) -> None:
         """Put an entry into the refused file, and tell of the first one of its kind."""
@@ -214,17 +216,16 @@ class Courier:
         self._end(entry, "refused", reason)
         self._books.report((reason, kind), "an event of type %a is refused: %s It is kept.", kind, words)
 
-    def _give_up(self, entry: Entry) -> None:
-        """Drop an entry that may have been counted already."""
-        self._journal.settle(entry)
-        self._end(entry, "dropped", "ambiguous")
+    def _give_up(self, entry: Entry, reason: str = "ambiguous") -> None:
+        """Drop an entry that may have been counted already, or was erased."""
+        self._journal.drop(entry)
+        self._end(entry, "dropped", reason)
 
     def _end(self, entry: Entry, column: str, reason: str = "") -> None:
         """Book the end of an entry, and let go who waited for it."""
         del self._lent[entry.number]
         self._books.add(column, reason)
-        if self._marks:
-            self._look_at_marks()
+        self._look_at_marks() if self._marks else None
 
     def _look_at_marks(self) -> None:
         """Let go of those whose events are all settled."""
@@ -241,8 +242,7 @@ class Courier:
         """Let an entry wait for its next call: for its own time, or with all others."""
         self._books.add("retried", verdict.reason)
         self._journal.back(entry)
-        if delay > 0:
-            entry.strikes += 1
+        entry.strikes += delay > 0
         heapq.heappush(self._later, (now + delay, entry.number, entry))
 
     def _late_in(self, now: float) -> float:

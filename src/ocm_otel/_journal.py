@@ -93,8 +93,17 @@ class Journal(Protocol):
     def back(self, entry: Entry) -> None:
         """Note that the call did not settle it."""
 
+    def holds(self, entry: Entry) -> bool:
+        """Return whether an entry is still to be sent; False if somebody had it erased meanwhile."""
+
+    def doubt(self, entry: Entry) -> None:
+        """Note that a call for it may have counted, and no answer said so."""
+
     def settle(self, entry: Entry) -> None:
-        """End an entry: it was delivered or given up."""
+        """End an entry: it was delivered."""
+
+    def drop(self, entry: Entry) -> None:
+        """End an entry: it is given up."""
 
     def set_aside(self, entry: Entry, reason: str, now: float) -> None:
         """End an entry that the API refused, and keep it with its reason; `now` in seconds since 1970."""
@@ -161,7 +170,18 @@ class MemoryJournal:
     def back(self, entry: Entry) -> None:
         """Do nothing, likewise."""
 
+    def holds(self, entry: Entry) -> bool:
+        """Return True: memory is nobody else's."""
+        return True
+
+    def doubt(self, entry: Entry) -> None:
+        """Do nothing, likewise."""
+
     def settle(self, entry: Entry) -> None:
+        """End an entry."""
+        self._lent -= 1
+
+    def drop(self, entry: Entry) -> None:
         """End an entry."""
         self._lent -= 1
 

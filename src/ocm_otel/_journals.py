@@ -11,6 +11,8 @@ from ocm_otel._journal import MemoryJournal
 from ocm_otel._pace import Pace
 from ocm_otel._pacefile import PaceFile
 from ocm_otel._spool import Spool
+from ocm_otel._tallies import fold
+from ocm_otel._tally import Tally
 from ocm_otel._values import SettingsError
 
 if TYPE_CHECKING:
@@ -21,19 +23,20 @@ if TYPE_CHECKING:
     from ocm_otel._settings import Settings
 
 
-def usable_key(settings: Settings, books: Books, said: Sequence[str]) -> str:
+def usable_key(settings: Settings, books: Books, said: Sequence[str], *, real: bool) -> str:
     """Return the key of the account, an empty text if there is none; what is wrong with it is told, but not twice.
 
     Args:
         settings: where the key is, and where it goes.
         books: where it is told.
         said: what was told of the settings already.
+        real: False if no call reaches the network; see `Settings.key`.
     """
     if settings.in_the_clear:
         text = "the endpoint is a plain http:// address of another machine: key and ids travel unencrypted"
         books.report("in-the-clear", text)
     try:
-        return settings.key()
+        return settings.key(real=real)
     except SettingsError as error:
         if not any("api_key" in text.partition(":")[0].lower() for text in said):
             books.report("no-key", "%s. Until then no event is accepted.", error)
@@ -63,8 +66,8 @@ def open_journal(settings: Settings, key: str, books: Books, learn: Callable[[It
         )
         return _in_memory(settings, books)
     books.room = lambda: Room(account.bytes_used(), settings.spool_max_bytes, "By")
-    sync = settings.durability == "fsync"
-    return Spool(account, books, most_bytes=settings.spool_max_bytes, sync=sync, learn=learn)
+    tally, sync = Tally(account.path, books, fold=fold), settings.durability == "fsync"
+    return Spool(account, books, most_bytes=settings.spool_max_bytes, sync=sync, learn=learn, tally=tally)
 
 
 def open_pace(settings: Settings, journal: Journal, books: Books) -> Pace:

@@ -12,6 +12,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ocm_otel._erasure import under_way
 from ocm_otel._ledger import Ledger
 from ocm_otel._record import encode
 
@@ -135,7 +136,8 @@ class Lanes:
         Raises:
             OSError: it cannot be deleted.
         """
-        if ledger.size == FIRST and len(self._free) < _SPARE and ledger.path.exists():
+        spare = ledger.size == FIRST and len(self._free) < _SPARE and ledger.path.exists()
+        if spare and not under_way(self._account.path):
             ledger.reset()
             self._lanes.append(ledger)
             self._free.appendleft(ledger)

@@ -17,7 +17,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ocm_otel._record import HEADER, SETTLED, Record, count_owed, find, owed_ids
+from ocm_otel._record import HEADER, PURGED, SETTLED, Record, count_owed, find, owed_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,12 +178,12 @@ class Ledger:
         if offset < self.size:
             data[offset] = mark
 
-    def end(self, offset: int) -> None:
-        """Strike out the record at `offset`: it is settled.
+    def purged(self, offset: int) -> bool:
+        """Return whether the record at `offset` was erased; may raise OSError, as `strike` does."""
+        return self._mapped(self.size)[offset + 2 : offset + 2 + len(PURGED)] == PURGED
 
-        Raises:
-            OSError: the file is gone; the record counts as ended all the same.
-        """
+    def end(self, offset: int) -> None:
+        """Strike out the record at `offset`, which then counts as ended, also where OSError says it is gone."""
         self.ended += 1
         self.lent -= 1
         self.strike(offset, SETTLED)
@@ -204,8 +204,7 @@ class Ledger:
         data = self._mapped(self.size)
         data[:] = HEADER + bytes(self.size - len(HEADER))
         self.ended = 0
-        self._read = self._synced = len(HEADER)
-        self._shown = (len(HEADER), 0)
+        self._read, self._synced, self._shown = len(HEADER), len(HEADER), (len(HEADER), 0)
         self.retired = False
 
     def unmap(self) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HEADER = b"ocm-otel ledger 1\n"
 #: The marks: owed; sent and not answered yet; settled.
 OWED, SENT, SETTLED = b"+>-"
+#: What stands behind the mark of a record that was erased, before blanks.
+PURGED = b"purged "
 #: A record is shorter: an event's query has at most 8,100 bytes, its id 2,000.
 LONGEST_RECORD = 11_000
 

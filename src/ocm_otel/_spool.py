@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ocm_otel._journal import Entry, Refused
 from ocm_otel._lanes import Lanes
-from ocm_otel._record import OWED, SENT, SETTLED, Record
+from ocm_otel._loan import NO_EVENT, SpoolEntry
+from ocm_otel._record import OWED, SENT, SETTLED
 from ocm_otel._refused import RefusedFile
+from ocm_otel._tally import AMBIGUOUS, DELIVERED, DROPPED, REFUSED, NoTally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,18 +29,6 @@ if TYPE_CHECKING:
 WATCH_EVERY = 2.0  # seconds between two looks for dead processes
 
 
-class SpoolEntry(Entry):
-    """An entry that knows where it stands on the disk."""
-
-    __slots__ = ("ledger", "offset")
-
-    def __init__(self, number: int, ledger: Ledger, record: Record) -> None:
-        super().__init__(number, record.query, record.at)
-        self.in_doubt = record.mark == SENT
-        self.ledger = ledger
-        self.offset = record.offset
-
-
 class Spool:
     """The journal on disk.
 
@@ -49,26 +38,22 @@ class Spool:
         most_bytes: room that all ledgers of the account may take together.
         sync: return from `append` only when the medium has the event (`fsync` durability).
         learn: told the ids of the events that are taken over.
+        tally: where the API's answers are counted by type and hour.
         clock: seconds of a clock that never runs backwards; for tests.
     """
 
     watch_every: float | None = WATCH_EVERY
 
     def __init__(
-        self,
-        account: Account,
-        books: Books,
-        *,
-        most_bytes: int,
-        sync: bool = False,
-        learn: Callable[[Iterable[str]], object] = set,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+        self, account: Account, books: Books, *, most_bytes: int, sync: bool = False, tally: NoTally | None = None,
+        learn: Callable[[Iterable[str]], object] = set, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self.path = account.path
         self._account = account
         self._books = books
         self._learn = learn
         self._refused = RefusedFile(account.path)
+        self._tally = tally or NoTally()
         self._lanes = Lanes(account, books, most_bytes=most_bytes, sync=sync, clock=clock)
         self._backlog: deque[Ledger] = deque()  # full or adopted ones with records to be read
         self._homes: dict[Ledger, LedgerSet] = {}  # of the adopted ones
@@ -85,11 +70,7 @@ class Spool:
 
     def waiting(self) -> int:
         """Return how many entries are not settled; a moment too many rather than one too few."""
-        return -self._ended + self.last()  # in this order: what ends in between still counts
-
-    def last(self) -> int:
-        """Return the number that the newest entry has, or will have when it is taken."""
-        return self._lanes.written() + self._adopted
+        return -self._ended + self._lanes.written() + self._adopted  # in this order: what ends in between counts
 
     def refused(self) -> Sequence[Refused]:
         """Return what was set aside, the oldest first, by any process of the account."""
@@ -126,8 +107,24 @@ class Spool:
         """Note that the call is over and the entry is owed as before."""
         self._strike(entry, OWED)
 
+    def holds(self, entry: Entry) -> bool:
+        """Return whether an entry is still to be sent."""
+        return not (isinstance(entry, SpoolEntry) and entry.purged())
+
+    def doubt(self, entry: Entry) -> None:
+        """Count a call that may have counted."""
+        self._tally.add(entry.query, AMBIGUOUS)
+
     def settle(self, entry: Entry) -> None:
-        """End an entry."""
+        """End an entry that was delivered; counted first, for what is struck out is not sent again."""
+        self._end(entry, DELIVERED)
+
+    def drop(self, entry: Entry) -> None:
+        """End an entry that is given up."""
+        self._end(entry, DROPPED)
+
+    def _end(self, entry: Entry, column: int) -> None:
+        self._tally.add(entry.query, column)
         self._strike(entry, SETTLED)
         self._ended += 1
         if isinstance(entry, SpoolEntry) and entry.ledger not in self._backlog:
@@ -136,11 +133,12 @@ class Spool:
     def set_aside(self, entry: Entry, reason: str, now: float) -> None:
         """Write an entry into the refused file, then end it."""
         try:
-            self._refused.add(Refused(entry.query, reason, entry.at, now, entry.attempts))
+            if self.holds(entry):  # else erased while its call was under way
+                self._refused.add(Refused(entry.query, reason, entry.at, now, entry.attempts))
         except OSError as error:
             self._books.add("unkept", "refused-file")
             self._books.report("refused-file", "the refused file cannot be written: %s", error.strerror)
-        self.settle(entry)
+        self._end(entry, REFUSED)
 
     def adopt(self) -> int:
         """Take over what dead processes left behind; returns how many entries."""
@@ -165,6 +163,7 @@ class Spool:
         for ledger in tuple(self._homes):
             ledger.leave()
         self._account.close()
+        self._tally.close()
         return 0
 
     def has_neighbours(self) -> bool:
@@ -178,6 +177,7 @@ class Spool:
         for ledger in self._homes:
             ledger.unmap()
         self._account.let_go()
+        self._tally.forget()
 
     # --- the ledgers --------------------------------------------------------------------------------------
 
@@ -212,28 +212,28 @@ class Spool:
                 self._taken += 1
                 if record.query:
                     return SpoolEntry(self._taken, ledger, record)
+                reason = "purged" if ledger.purged(record.offset) else "torn"
+                self._tally.add("", DROPPED)
                 ledger.end(record.offset)
-                self._drop(1, "torn", "a torn record in the spool was left out")
+                self._drop(1, reason)
         except FileNotFoundError:
-            self._drop(ledger.give_up(), "deleted", "a ledger in the spool was deleted that still owed events")
+            self._drop(ledger.give_up(), "deleted")
         if ledger.retired:  # counted when it was opened, and not owed any more
-            self._drop(ledger.give_up(), "settled-before", "an adopted event was settled late by its old owner")
+            self._drop(ledger.give_up(), "settled-before")
         return None
 
-    def _drop(self, many: int, reason: str, message: str) -> None:
+    def _drop(self, many: int, reason: str) -> None:
         """Book records that there is no event in."""
         for _ in range(many):
             self._ended += 1
             self._books.add("dropped", reason)
-            self._books.report(reason, "%s", message)
+            self._books.report(reason, "%s", NO_EVENT[reason])
 
     def _strike(self, entry: Entry, mark: int) -> None:
         """Change an entry's mark on the disk."""
-        if not isinstance(entry, SpoolEntry) or (mark != SETTLED and self._let_go):
-            return
         try:
-            with suppress(FileNotFoundError):  # deleted: then nobody will send it again
-                entry.ledger.end(entry.offset) if mark == SETTLED else entry.ledger.strike(entry.offset, mark)
+            if isinstance(entry, SpoolEntry) and (mark == SETTLED or not self._let_go):
+                entry.strike(mark)
         except OSError as error:
             self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)
 
