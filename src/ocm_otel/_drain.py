@@ -34,7 +34,7 @@ _LINE_EVERY = 5.0
 _ELSEWHERE = 5.0
 
 
-class _Said(logging.Filter):
+class Said(logging.Filter):
     """Keeps what the outbox says, to be written between two steps of the progress bar, and by nobody else."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Drain:
         if not left:
             return
         started = time.monotonic()
-        heard = _Said()
+        heard = Said()
         outbox = None
         with ExitStack() as stack:
             stack.callback(logger.removeFilter, heard)
@@ -91,7 +91,7 @@ class Drain:
         self.books = outbox.books.snapshot()
         self.seconds = time.monotonic() - started
 
-    def _wait(self, outbox: Outbox, left: dict[Path, int], heard: _Said, end: float) -> None:
+    def _wait(self, outbox: Outbox, left: dict[Path, int], heard: Said, end: float) -> None:
         """Show progress until all is settled, or until `end`."""
         total = sum(left.values())
         watched = sys.stderr.isatty()
@@ -135,7 +135,7 @@ class Drain:
             self._others_since = time.monotonic()
         return time.monotonic() - self._others_since > _ELSEWHERE
 
-    def _tell(self, heard: _Said, *, watched: bool) -> None:
+    def _tell(self, heard: Said, *, watched: bool) -> None:
         """Write what the outbox said since the last time."""
         while heard.lines:
             line = heard.lines.popleft()

@@ -15,6 +15,8 @@ import click
 from ocm_otel._cli_check import check
 from ocm_otel._cli_emulator import emulator, extra_missing
 from ocm_otel._cli_explain import explain
+from ocm_otel._cli_replay import replay
+from ocm_otel._cli_report import report
 from ocm_otel._cli_spool import spool
 from ocm_otel._event import Event, InvalidEvent
 from ocm_otel._setting import PREFIX, Setting
@@ -182,6 +184,8 @@ main.add_command(check)
 main.add_command(emulator)
 main.add_command(explain)
 main.add_command(spool)
+main.add_command(replay)
+main.add_command(report)
 
 if __name__ == "__main__":
     main(prog_name="ocm-otel")
