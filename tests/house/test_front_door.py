@@ -55,7 +55,7 @@ def inner(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
 @pytest.mark.parametrize(("words", "command"), inner(cli.main, "ocm-otel"))
 def test_each_help_ends_with_an_example(words: str, command: click.Command) -> None:
     """The help of each command, those in groups too, ends with an example that calls it."""
-    assert re.fullmatch(rf"Example: (\S+=\S+ )*{words}\b.*", command.epilog or "")
+    assert re.fullmatch(rf"Example: (\S+ )*{words}\b.*", command.epilog or "")
 
 
 @pytest.mark.parametrize("name", commands())
