@@ -18,10 +18,11 @@ from ocm_otel import _check_call, _check_spool, _check_switches, _check_versions
 from ocm_otel._event import Event, InvalidEvent
 from ocm_otel._findings import OK, PROBLEM, WARNING, Finding, fine, problem
 from ocm_otel._setting import PREFIX
-from ocm_otel._settings import Settings, environment, origin
+from ocm_otel._settings import Settings, origin
 from ocm_otel._table import DEFAULT_ENDPOINT, TABLE
 from ocm_otel._terminal import plain, write_json, wrong_use
 from ocm_otel._values import SettingsError
+from ocm_otel._variables import environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

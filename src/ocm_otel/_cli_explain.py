@@ -21,8 +21,8 @@ from urllib.parse import unquote
 import click
 
 from ocm_otel._setting import PREFIX
-from ocm_otel._settings import environment
 from ocm_otel._terminal import plain, short, write_table, wrong_use
+from ocm_otel._variables import environment
 
 _LINE = re.compile(rb"ocm-otel explain \[(\d+)\] (\S{1,40}) (\S{1,200}) #(\d+)\.(\d+): (in all: )?")
 _LONGEST_LINE = 16 * 1024

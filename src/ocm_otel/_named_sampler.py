@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 
 from ocm_otel._doors import last_resort
-from ocm_otel._settings import config_file
+from ocm_otel._variables import config_file
 from ocm_otel.sampling import OCMSampler
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from ocm_otel._journals import open_journal, open_pace, usable_key
 from ocm_otel._meters import observe
 from ocm_otel._process import here, importing, on_sigterm, register
 from ocm_otel._recent import Recent
-from ocm_otel._settings import Settings, metrics_wanted
+from ocm_otel._settings import Settings
 from ocm_otel._threads import hindrances
+from ocm_otel._variables import metrics_wanted
 from ocm_otel._worker import Worker
 
 if TYPE_CHECKING:

@@ -224,39 +224,6 @@ def _instead(setting: Setting, source: str) -> str:
     return f"the default, {default}, is used" if source != setting.stands_in else "ours is used instead"
 
 
-def metrics_wanted(environ: Mapping[str, str] | None = None) -> bool:
-    """Return True if OpenTelemetry is to show its own metrics; ours are then shown, too."""
-    return (os.environ if environ is None else environ).get(
-        "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", ""
-    ).strip().lower() == "true"
-
-
-def config_file(environ: Mapping[str, str] | None = None) -> str:
-    """Return the path of the YAML file that configures OpenTelemetry, an empty text if there is none."""
-    return (os.environ if environ is None else environ).get("OTEL_CONFIG_FILE", "").strip()
-
-
 def explaining() -> bool:
     """Return True if this process is to tell what becomes of each tag."""
     return Settings.from_env().explain
-
-
-def environment() -> Mapping[str, str]:
-    """Return the process's variables, for a command that judges what OpenTelemetry's own ones will do."""
-    return os.environ
-
-
-def key_given(options: Mapping[str, object], environ: Mapping[str, str] | None = None) -> tuple[bool, bool]:
-    """Return whether there is an API key, or a file of it, and whether any setting of ours is made at all.
-
-    Those in `options` are made in code or in a file; an empty one counts as not made.
-    """
-    environ = os.environ if environ is None else environ
-    made = {name for name, value in options.items() if value is not None and value != ""}
-    made |= {name.removeprefix(PREFIX).lower() for name, value in environ.items() if name.startswith(PREFIX) and value}
-    return bool(made & {"api_key", "api_key_file"}), bool(made)
-
-
-def sdk_disabled(environ: Mapping[str, str] | None = None) -> bool:
-    """Return True if OpenTelemetry is switched off altogether."""
-    return (os.environ if environ is None else environ).get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

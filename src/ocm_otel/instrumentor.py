@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ocm_otel._settings import key_given, sdk_disabled
+from ocm_otel._variables import key_given, sdk_disabled
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -39,7 +39,7 @@ OWNED = {
     "how modules are found": ({"sys.meta_path"}, {"_hooks"}),
     "signals": ({"signal.signal", "signal.sigwait"}, {"_process"} | PROGRAMS),
     "the environment": (
-        {"os.environ", "os.environb", "os.getenv", "os.putenv"}, {"_settings", "_pytest_plugin", "demo"},
+        {"os.environ", "os.environb", "os.getenv", "os.putenv"}, {"_settings", "_variables", "_pytest_plugin", "demo"},
     ),
     "files": (
         {

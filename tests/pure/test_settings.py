@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from ocm_otel import environment_variables
 from ocm_otel._setting import PREFIX
-from ocm_otel._settings import Settings, key_given, sdk_disabled
+from ocm_otel._settings import Settings
 from ocm_otel._table import TABLE
 from ocm_otel._values import SettingsError
+from ocm_otel._variables import key_given, sdk_disabled
 
 KEY = "very-Secret-Key-4711"
 BY_FIELD = {setting.field: setting for setting in TABLE}
