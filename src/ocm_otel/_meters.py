@@ -18,6 +18,8 @@ from weakref import WeakSet, ref
 
 from opentelemetry.metrics import Observation, get_meter_provider
 
+from ocm_otel._variables import metrics_wanted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -71,8 +73,10 @@ def observe(outbox: Observed, meter_provider: MeterProvider | None = None) -> No
 
     Args:
         outbox: whose books; those of several are added up.
-        meter_provider: where to; the global one if left out.
+        meter_provider: where to; if left out the global one, provided that OpenTelemetry's own metrics are wanted.
     """
+    if meter_provider is None and not metrics_wanted():
+        return
     outboxes, lag = _instruments(get_meter_provider() if meter_provider is None else meter_provider)
     outboxes.add(outbox)
     outbox.books.on_lag = lag.record

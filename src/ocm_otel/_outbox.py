@@ -18,7 +18,6 @@ from ocm_otel._process import here, importing, on_sigterm, register
 from ocm_otel._recent import Recent
 from ocm_otel._settings import Settings
 from ocm_otel._threads import hindrances
-from ocm_otel._variables import metrics_wanted
 from ocm_otel._worker import Worker
 
 if TYPE_CHECKING:
@@ -86,8 +85,7 @@ class Outbox:
         self._spent = 0.0
         self._key = usable_key(self.settings, self.books, said, real=self._transport is None)
         self._closed = self._closed or ("" if self._key else "no-key")
-        if self._meter_provider is not None or metrics_wanted():
-            observe(self, self._meter_provider)
+        observe(self, self._meter_provider)
         self._open()
         if self._journal.has_neighbours():
             self._worker.start()  # some of them may be dead, and have left events behind
