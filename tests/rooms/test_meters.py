@@ -92,10 +92,11 @@ def test_the_provider_may_come_later(emulator, first):
     """Set before or after the outboxes, the global provider has each instrument once, and all numbers, also those
     that never change.
     """
+    here = emulator.endpoint
     steps = [
         "metrics.set_meter_provider(MeterProvider([reader]))",
         "emit('search')",
-        "memory = Outbox(Settings(api_key='key', durability='memory', max_queue_size=7))",
+        f"memory = Outbox(Settings(api_key='key', endpoint={here!r}, durability='memory', max_queue_size=7))",
     ]
     if first == "outbox":
         steps.append(steps.pop(0))
@@ -107,7 +108,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from ocm_otel import Outbox, Settings, emit
 reader = InMemoryMetricReader()
 {chr(10).join(steps)}
-on_disk = Outbox(Settings(api_key="key", spool_max_bytes=2**20))
+on_disk = Outbox(Settings(api_key="key", endpoint={here!r}, spool_max_bytes=2**20))
 scopes = [scope for one in reader.get_metrics_data().resource_metrics for scope in one.scope_metrics]
 assert [scope.scope.name for scope in scopes] == ["ocm_otel"]
 print(json.dumps([[metric.name, metric.unit, metric.data.data_points[0].value] for metric in scopes[0].metrics]))
