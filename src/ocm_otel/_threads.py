@@ -6,6 +6,9 @@ stop the whole program. So our threads stay what threads were when this room was
 
 uWSGI forks without telling Python before. A thread of the process that it forks may hold the interpreter at that
 moment, or be in the middle of an import, and the child would wait for it for ever: so none of ours begins there.
+
+A signal to a process goes to any of its threads that lets it in, and Python's handlers run in the main thread: one that
+ours took would not wake an application that waits for it. So ours let in none but those of their own faults.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ from __future__ import annotations
 import _thread
 import contextvars
 import os
+import signal
 import sys
 import threading
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _begin, _allocate = _thread.start_new_thread, _thread.allocate_lock
+
+_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+_NOT_OURS = signal.valid_signals() - _FAULTS
 
 _PROGRAMS = {"uwsgi", "pyuwsgi", "uwsgi-core"}
 
@@ -62,11 +70,18 @@ def start_thread(name: str, target: Callable[[], object]) -> Joinable:
     """
     if _will_fork():
         raise RuntimeError("uWSGI will fork this process, and does not tell Python before")
+    target = partial(_apart, target)
     if _thread.start_new_thread is not _begin:
         return _Bare(target)
     thread = threading.Thread(target=target, name=name, daemon=True)
     contextvars.Context().run(thread.start)
     return thread
+
+
+def _apart(target: Callable[[], object]) -> None:
+    """Do a thread's work, and leave the signals to the application's own threads."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
+    target()
 
 
 def hindrances() -> list[str]:

@@ -264,7 +264,7 @@ def test_sigterm_reaches_the_program(emulator: Emulator, tmp_path: Path) -> None
     """Who ends the command with SIGTERM ends the program, and still gets the sums."""
     code = (
         "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-        "print('up', flush=True)\nsignal.pause()"
+        "print('up', flush=True)\nwhile True: signal.sigtimedwait([], 1)"
     )
     command = [*EXPLAIN, "--", sys.executable, "-c", code]
     with subprocess.Popen(command, env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -301,7 +301,8 @@ sys.modules["opentelemetry.instrumentation"] = None
 from opentelemetry.sdk.trace import TracerProvider
 from ocm_otel import *
 provider = TracerProvider()
-OCMInstrumentor().instrument(tracer_provider=provider, api_key="key", durability="memory", shutdown_timeout=0)
+here = {"endpoint": "http://127.0.0.1:9/", "durability": "memory", "shutdown_timeout": 0}
+OCMInstrumentor().instrument(tracer_provider=provider, api_key="key", **here)
 assert OCMInstrumentor().is_instrumented_by_opentelemetry
 assert "structlog" not in sys.modules and "httpx" not in sys.modules
 import structlog

@@ -244,6 +244,7 @@ def test_a_key_to_hide_ids_with_is_never_left_out():
         ({}, {"OTEL_SERVICE_NAME": "shop"}, (False, False)),
         ({}, {"OTEL_EXPORTER_OCM_API_KEY": ""}, (False, False)),
         ({"api_key": ""}, {}, (False, False)),
+        ({}, {"OTEL_EXPORTER_OCM_REAL_API": "refuse"}, (False, False)),
         ({"timeout": 7}, {}, (False, True)),
         ({}, {"OTEL_EXPORTER_OCM_ENDPOINT": "x"}, (False, True)),
         ({}, {"OTEL_EXPORTER_OCM_API_KEY_FILE": "/x"}, (True, True)),

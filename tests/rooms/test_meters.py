@@ -189,7 +189,8 @@ def test_sigterm_delivers_first(emulator, before):
         for number in range(20):
             outbox.put(Event("search"))
         print("put", flush=True)
-        signal.pause()
+        while True:
+            signal.sigtimedwait([], 1)  # not pause(): the signal may come just before it
     """
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True, env=os.environ
