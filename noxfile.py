@@ -120,8 +120,8 @@ def bare(session: nox.Session) -> None:
     session.run("python", "-W", "error", "tests/bare/deliver.py")
 
 
-# With the oldest packages: what meets OpenTelemetry, structlog and httpx. Between the oldest and the newest Python: what
-# meets the interpreter, or OpenTelemetry. What starts programs by name is with the hosts, on five releases.
+# With the oldest packages: what meets OpenTelemetry, structlog and httpx. Between the oldest and the newest Python:
+# what meets the interpreter, or OpenTelemetry. What starts programs by name is with the hosts, on five releases.
 WHERE = {
     "newest": ["tests/pure", "tests/rooms", "tests/doors", "tests/emulator"],
     "newest between": ["tests/rooms", "tests/doors"],
