@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from ocm_otel._ledgerset import LEDGERS, OWNER, LedgerSet, lock_owner
 from ocm_otel._process import opening
+from ocm_otel._record import told_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +126,14 @@ class Account:
                     with suppress(OSError):  # likewise
                         used += path.stat(follow_symlinks=False).st_size
         return used
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all events that are in ledgers, settled or not, as far as they can be read."""
+        for ledgers in self.sets():
+            with suppress(OSError):
+                for path in list(ledgers.glob(LEDGERS)):
+                    with suppress(OSError):  # cleared away in this very moment
+                        yield from told_ids(path.read_bytes())
 
     def close(self) -> None:
         """Unlock everything that is locked; nothing is locked any more."""

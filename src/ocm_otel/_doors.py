@@ -56,14 +56,21 @@ def admit(
     Returns:
         True when the outbox took the event.
     """
+    event = judge(outbox, tags, event_id, beside).event
+    return event is not None and outbox.put(event)
+
+
+def judge(outbox: Outbox, tags: Mapping[str, object], event_id: str | None, beside: Beside) -> _tags.Reading:
+    """Return the event that `tags` describe, for `outbox`, and its faults; they are booked and told once.
+
+    The arguments are those of `admit`.
+    """
     event, faults = _tags.read(completed(tags, outbox.settings, beside), event_id=event_id)
     for fault in faults:
         _tell(outbox.books, fault, usable=event is not None)
         if opened:
             tell_diversion(fault)
-    if event is None:
-        return False
-    if event.lacks_course:
+    if event is not None and event.lacks_course:
         outbox.books.add("incomplete", "course_id")
         outbox.books.report(
             ("incomplete", event.type),
@@ -73,7 +80,7 @@ def admit(
             event.type,
             _tags.COURSE,
         )
-    return outbox.put(event)
+    return _tags.Reading(event, faults)
 
 
 def _tell(books: Books, fault: InvalidEvent, *, usable: bool) -> None:

@@ -17,7 +17,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ocm_otel._record import HEADER, PURGED, SETTLED, Record, count_owed, find, owed_ids
+from ocm_otel._record import HEADER, PURGED, SETTLED, Record, count_owed, find, told_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,10 +88,10 @@ class Ledger:
         self._shown = count_owed(data, self.size)  # nothing behind the last one is read, so nothing that comes later
 
     def ids(self) -> list[str]:
-        """Return the ids of the events that it owes, and stay mapped or not; none if it cannot be read for now."""
+        """Return the ids of its events, settled or not, and stay mapped or not; none if it cannot be read for now."""
         data, found = self._map, list[str]()
         with suppress(OSError):
-            found += owed_ids(self._mapped(self.size))
+            found += told_ids(self._mapped(self.size))
             self._map = data
         return found
 

@@ -48,6 +48,7 @@ class Outbox:
         pace: makes the pace, for tests.
         meter_provider: where to show the books as metrics; the global provider if left out and
             ``OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`` is true, else nowhere.
+        recent: the ids that were told lately; kept for this outbox alone if left out.
         said: what there is to say of settings that could not be used.
 
     Attributes:
@@ -63,6 +64,7 @@ class Outbox:
         transport: Transport | None = None,
         pace: Callable[[], Pace] | None = None,
         meter_provider: MeterProvider | None = None,
+        recent: Recent | None = None,
         said: Sequence[str] = (),
     ) -> None:
         said = list(said)
@@ -71,8 +73,7 @@ class Outbox:
         self._transport = transport
         self._pace = pace
         self._closed = ""
-        self._recent = Recent()
-        self._meter_provider = meter_provider
+        self._recent, self._meter_provider = recent or Recent(), meter_provider
         self._set_up(said)
         register(self)
 

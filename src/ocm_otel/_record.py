@@ -30,7 +30,7 @@ _PLAIN = re.compile(r"[\w.:/@-]+", re.ASCII)
 _MARKS = frozenset((OWED, SENT, SETTLED))
 _NOT_ZERO = re.compile(rb"[^\x00]")
 _END = re.compile(rb"[\n\x00]")
-_NAMED = re.compile(rb"[\n\x00][+>] (\w+) (\d+) ([\d.]+ [^ \n\x00]+ ([^ \n\x00]+))(?=\n)")
+_NAMED = re.compile(rb"[\n\x00][+>-] (\w+) (\d+) ([\d.]+ [^ \n\x00]+ ([^ \n\x00]+))(?=\n)")
 _OWED_ONE = re.compile(rb"[\n\x00][+>] ")
 
 
@@ -107,8 +107,8 @@ def count_owed(data: bytes | mmap.mmap, size: int) -> tuple[int, int]:
     return last.end() if last else size, len(ends)
 
 
-def owed_ids(data: bytes | mmap.mmap) -> Iterator[str]:
-    """Yield the ids of the events that are owed and not torn."""
+def told_ids(data: bytes | mmap.mmap) -> Iterator[str]:
+    """Yield the ids of the events that are in a ledger and not torn, settled or not."""
     for found in _NAMED.finditer(data, len(HEADER) - 1):
         if crc32(found[3]) == int(found[1], 16) and len(found[3]) == int(found[2]):
             yield unquote(found[4].decode("ascii"))
