@@ -3,9 +3,10 @@
 Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
 installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `hosts` (real
 servers and frameworks, each Python with another OpenTelemetry), `commands` (the command, as a person gives it),
-`page` (the emulator's report page, in a browser), `disaster` (programs that are killed, forked and cut off; on the
-oldest and the newest Python). Not among them, for it takes half an hour: `soak` (long outages, a kill at every
-single step), `nox -s soak`.
+`gateway` (OTLP and the API's own call over the network), `page` (the emulator's report page, in a browser), `disaster`
+(programs that are killed, forked and cut off; on the oldest and the newest Python). Not among them, for it takes half
+an hour: `soak` (long outages, a kill at every single step), `nox -s soak`; nor `senders`, for it needs node and npm
+(OpenTelemetry's SDK for Node and a collector in Rust before the gateway).
 """
 
 from __future__ import annotations
@@ -194,9 +195,34 @@ def commands(session: nox.Session) -> None:
     session.run("pytest", "-n", "3", *(session.posargs or ["tests/commands"]))
 
 
+@nox.session(python=TESTED[1])
+def gateway(session: nox.Session) -> None:
+    """The gateway, with senders of other makes; killed, flooded, and asked in wrong ways."""
+    session.install(*groups("test"), "-e", ".[all]")
+    session.run("pytest", "-n", "2", *(session.posargs or ["tests/gateway"]))
+
+
 #: From the npm registry: a browser for machines that have none, and what looks for barriers in a page.
 BROWSER = "@sparticuz/chromium@147.0.0"
 AXE = "axe-core@4.14.1"
+
+
+#: From the npm registry: OpenTelemetry's SDK for Node. From PyPI, which has pre-releases only: a collector in Rust.
+NODE_SDK = ("sdk-trace-base", "exporter-trace-otlp-http", "exporter-trace-otlp-proto")
+ROTEL = "rotel==0.0.1a15"
+
+
+@nox.session(python=TESTED[1], default=False)
+def senders(session: nox.Session) -> None:
+    """The gateway, with the Node SDK and a collector in Rust before it; node and npm have to be there."""
+    session.install(*groups("test"), ROTEL, "-e", ".[all]")
+    folder = (Path(session.virtualenv.location) / "node").resolve()
+    if not (folder / "node_modules").exists():
+        packages = [f"@opentelemetry/{name}" for name in NODE_SDK]
+        session.run("npm", "install", "--silent", "--prefix", str(folder), *packages, external=True)
+    agent = session.run("python", "-c", "import rotel; print(rotel.__path__[0] + '/rotel-agent')", silent=True)
+    env = {"OCM_TEST_NODE_MODULES": str(folder / "node_modules"), "OCM_TEST_ROTEL": (agent or "").strip()}
+    session.run("pytest", "-m", "senders", *(session.posargs or ["tests/gateway"]), env=env)
 
 
 @nox.session(python=TESTED[0])
