@@ -80,7 +80,8 @@ def start_thread(name: str, target: Callable[[], object]) -> Joinable:
 
 def _apart(target: Callable[[], object]) -> None:
     """Do a thread's work, and leave the signals to the application's own threads."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
+    if threading.get_native_id() != os.getpid():  # a greenlet of gevent's is in the main thread
+        signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
     target()
 
 
