@@ -28,6 +28,8 @@ PYTHONS = nox.project.python_versions(PROJECT)
 OTEL = ("oldest", "newest")
 #: The doors without a program of their own.
 DOORS = [f"tests/doors/test_{name}.py" for name in ("bad_input", "identity", "lines", "one_event", "spans")]
+#: The rooms that threads, forks, signals and the interpreter's end go through.
+INTERPRETED = ("erasure", "ledger", "meters", "outbox", "pacefile", "spool", "tally", "threads", "worker")
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -125,11 +127,12 @@ def bare(session: nox.Session) -> None:
 # what meets the interpreter, or OpenTelemetry. What starts programs by name is with the hosts, on five releases.
 WHERE = {
     "newest": ["tests/pure", "tests/rooms", "tests/doors", "tests/emulator"],
-    "newest between": ["tests/rooms", "tests/doors"],
+    "newest between": [*(f"tests/rooms/test_{room}.py" for room in INTERPRETED), *DOORS],
     "oldest": ["tests/rooms/test_client.py", "tests/rooms/test_meters.py", "tests/doors"],
     "oldest between": ["tests/rooms/test_meters.py", *DOORS],
 }
 BY_NAME = "tests/doors/test_by_name.py"
+FORKED = [f"tests/disaster/test_{name}.py" for name in ("disk", "exit", "fork", "kill")]
 #: The versions of OpenTelemetry that the hosts are run with, each on one Python: every one at which its surface
 #: changed, and today's.
 HOSTS = [
@@ -139,6 +142,9 @@ HOSTS = [
     nox.param(TESTED[3], "1.44", id="3.13-1.44"),
     nox.param(TESTED[-1], "newest", id="newest"),
 ]
+#: The releases that the whole of it is run with, and what is left out with the others: bursts, and what is by name.
+ENDS = ("1.39", "newest")
+ONCE = ("tests/hosts/test_burst.py", "tests/hosts/test_sites.py")
 
 #: What the hosts need besides, where there is a release of it that goes with OpenTelemetry's.
 FURTHER = {"1.44": ("yaml", "vendors"), "newest": ("yaml",)}
@@ -185,7 +191,8 @@ def hosts(session: nox.Session, otel: str) -> None:
         wanted += constrained(session, otel_lines(otel))
     session.install(*wanted)
     is_otel(session, otel)
-    session.run("pytest", "-n", "3", *(session.posargs or ["tests/hosts", BY_NAME]))
+    where = ["tests/hosts", BY_NAME] if otel in ENDS else ["tests/hosts", *(f"--ignore={path}" for path in ONCE)]
+    session.run("pytest", "-n", "3", *(session.posargs or where))
 
 
 @nox.session(python=TESTED[0])
@@ -248,7 +255,9 @@ def page(session: nox.Session) -> None:
 def disaster(session: nox.Session) -> None:
     """What kills, forks and cuts off programs, and counts what arrived."""
     session.install(*groups("test"), "-e", ".[all]")
-    session.run("pytest", "-n", "2", *(session.posargs or ["tests/disaster"]))
+    # What the interpreter has a part in, on both; what is between us, the disk and the API, on the newest.
+    where = ["tests/disaster"] if session.python == TESTED[-1] else FORKED
+    session.run("pytest", "-n", "3", *(session.posargs or where))
 
 
 @nox.session(default=False)
