@@ -15,10 +15,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from ocm_otel._answer import unpacked
+from ocm_otel._answer import Answer, unpacked
+from ocm_otel._poller import drive
 from ocm_otel._values import SettingsError
 from ocm_otel._verdict import Failure, Verdict, judge, judge_failure, misconfigured
-from ocm_otel._wire import KEPT, Place, Wire, drive
+from ocm_otel._wire import KEPT, Place, Wire
 
 if TYPE_CHECKING:
     from ocm_otel._httpx import Transport
@@ -71,7 +72,7 @@ class Client:
 
     def connect(self) -> Connection:
         """Return a connection for one thread; it opens itself at the first call."""
-        if self._is_ordinary:
+        if self.is_ordinary:
             return _Line(self)
         from ocm_otel._httpx import Detour
 
@@ -86,14 +87,14 @@ class Client:
         import encodings.idna  # noqa: F401 - what `getaddrinfo` wants of a host name
 
         with suppress(SettingsError):  # what cannot be used is the verdict on each call
-            if self._is_ordinary:
+            if self.is_ordinary:
                 self.place()
             elif self._given is None:
                 self._detour().close()
 
     @cached_property
-    def _is_ordinary(self) -> bool:
-        """True if our own connection can serve."""
+    def is_ordinary(self) -> bool:
+        """True if a connection of our own can serve: nobody brought a transport, and there is no proxy."""
         ordinary = _ORDINARY.fullmatch(self._settings.endpoint) and all(map(str.isascii, self._headers.values()))
         return self._given is None and bool(ordinary) and self._settings.proxy() is None
 
@@ -111,13 +112,29 @@ class Client:
             msg = f"the address cannot be used: {type(error).__name__}"
             raise SettingsError(msg) from error
 
+    def request(self, query: str) -> bytes:
+        """Return the request for an event (RFC 9112, section 3).
+
+        Args:
+            query: what `Event.query` returned.
+        """
+        before, after = self._around
+        return before + query.encode("ascii") + after
+
+    def verdict(self, outcome: Answer | Failure) -> Verdict:
+        """Return what came of a call: what its answer means, or that it has none."""
+        if isinstance(outcome, Failure):
+            return judge_failure(outcome)
+        body = unpacked(outcome.body) if outcome.encoding else outcome.body
+        return judge(outcome.status, body, outcome.retry_after, now=time.time() if outcome.retry_after else 0.0)
+
     @cached_property
-    def around(self) -> tuple[str, bytes]:
-        """What stands before and after the query in a request (RFC 9112, section 3)."""
+    def _around(self) -> tuple[bytes, bytes]:
+        """What stands before and after the query in a request."""
         parts = urlsplit(self._address)
         target = f"{parts.path or '/'}?{parts.query}"
         lines = [f"host: {parts.netloc.lower()}", *(f"{name}: {value}" for name, value in self._headers.items())]
-        return f"GET {target}", " HTTP/1.1\r\n{}\r\n\r\n".format("\r\n".join(lines)).encode("ascii")
+        return f"GET {target}".encode("ascii"), " HTTP/1.1\r\n{}\r\n\r\n".format("\r\n".join(lines)).encode("ascii")
 
     def _detour(self) -> Transport:
         """Return an httpx transport for one connection."""
@@ -150,12 +167,7 @@ class _Line:
             self._wire = self._wire or Wire(self._client.place())
         except SettingsError as error:
             return misconfigured(str(error))
-        before, after = self._client.around
-        answer = drive(self._wire, self._wire.call(f"{before}{query}".encode("ascii") + after, end))
-        if isinstance(answer, Failure):
-            return judge_failure(answer)
-        body = unpacked(answer.body) if answer.encoding else answer.body
-        return judge(answer.status, body, answer.retry_after, now=time.time())
+        return self._client.verdict(drive(self._wire, self._wire.call(self._client.request(query), end)))
 
     def cut(self) -> None:
         """End the call that is under way, from another thread."""

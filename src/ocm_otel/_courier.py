@@ -98,17 +98,21 @@ class Courier:
     def late(self, now: float, wall: float) -> list[Call]:
         """Give up the calls that hang, as if their time were over; returns them, for what comes is not heard."""
         given_up: list[Call] = []
-        while self._late_in(now) <= 0:
+        while self.late_in(now) <= 0:
             given_up.append(next(iter(self._out.values())))
             self.answered(given_up[-1], judge_failure(Failure.SILENCE), now, wall)
         return given_up
+
+    def late_in(self, now: float) -> float:
+        """Return the seconds until the oldest call is to be given up; of all, its time comes first."""
+        return self._pace.late_in(next(iter(self._out.values())).start, now) if self._out else math.inf
 
     def sleep(self, now: float) -> float:
         """Return the seconds until `due` may have a call; infinity if only an answer or an event can help."""
         wait = self._pace.start_in(now)
         if not self.has_ready() and (not self._later or self._pace.state is State.OPEN):
             wait = max(wait, self._later[0][0] - now) if self._later else math.inf
-        return min(wait, self._late_in(now))
+        return min(wait, self.late_in(now))
 
     @property
     def under_way(self) -> int:
@@ -244,7 +248,3 @@ class Courier:
         self._journal.back(entry)
         entry.strikes += delay > 0
         heapq.heappush(self._later, (now + delay, entry.number, entry))
-
-    def _late_in(self, now: float) -> float:
-        """Return the seconds until the oldest call is to be given up; of all, its time comes first."""
-        return self._pace.late_in(next(iter(self._out.values())).start, now) if self._out else math.inf

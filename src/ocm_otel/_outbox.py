@@ -247,4 +247,5 @@ class Outbox:
     def after_fork(self) -> None:
         """Begin anew in a child: what waits, the threads and the connections are the parent's."""
         self._journal.after_fork()
+        self._worker.leave()
         self._set_up([])

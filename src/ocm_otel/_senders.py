@@ -1,6 +1,6 @@
 """The senders: threads that make one call after the other, each over a connection that it keeps.
 
-One driver hands out the calls, and hears from any thread what came of each. A call that hangs can be cut; its
+They are for calls that httpx makes, which keeps its thread until a call is over. One driver hands out the calls, and hears from any thread what came of each. A call that hangs can be cut; its
 sender is then free again.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ocm_otel._books import Books
     from ocm_otel._client import Client, Connection
     from ocm_otel._courier import Call
+    from ocm_otel._poller import Poller
     from ocm_otel._verdict import Verdict
 
 
@@ -27,24 +28,29 @@ class Senders:
     """Threads that make calls, as many as there are calls at once.
 
     Args:
-        client: makes the client; called once, in the driver's thread, for it is slow.
+        client: what the calls have in common.
+        poller: what the driver waits with.
         books: where a failure of our own is counted.
-        heard: told what each call meant, in any thread.
+        answered: told in the driver's thread what each call meant.
+        post: has the driver do something, from any thread.
         timeout: seconds that one call may take.
     """
 
     def __init__(
         self,
-        client: Callable[[], Client],
+        client: Client,
+        poller: Poller,
         books: Books,
-        heard: Callable[[Call, Verdict], object],
+        answered: Callable[[Call, Verdict], object],
+        post: Callable[[Callable[[], object]], object],
         *,
         timeout: float,
     ) -> None:
-        self._make_client = client
-        self._client: Client | None = None
+        self._client = client
+        self._poller = poller
         self._books = books
-        self._heard = heard
+        self._answered = answered
+        self._post = post
         self._timeout = timeout
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._threads = 0
@@ -55,17 +61,9 @@ class Senders:
     def hand_out(self, call: Call, end: float) -> None:
         """Give a call to a sender, a new one if all have a call; make it here, until `end`, if there can be none."""
         self._busy[id(call)] = None
-        if self._client is None:
-            try:
-                self._client = self._make_client()
-            except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
-                self._books.add("failed_client", type(error).__name__)
-                self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
-                self._heard(call, judge_failure(Failure.MISCONFIGURED))
-                return
         if len(self._busy) > self._threads:
             try:
-                start_thread(f"ocm-otel-sender-{self._threads + 1}", partial(self._send_all, self._client))
+                start_thread(f"ocm-otel-sender-{self._threads + 1}", self._send_all)
                 self._threads += 1
             except RuntimeError as error:
                 self._books.add("failed_thread", type(error).__name__)
@@ -76,9 +74,9 @@ class Senders:
             self._send(connection, call, min(self._timeout, max(0.001, end - time.monotonic())))
             connection.close()
 
-    def back(self, call: Call) -> None:
-        """Take note that a call's sender is free again."""
-        self._busy.pop(id(call), None)
+    def wait(self, seconds: float, most: int) -> None:
+        """Wait for the bell: what came of a call is posted."""
+        self._poller.wait(seconds)
 
     def cut(self, call: Call) -> None:
         """Cut the connection of a call that hangs; one that has no sender yet is not made any more."""
@@ -86,18 +84,29 @@ class Senders:
         if connection is not None:
             connection.cut()
         else:
-            self.back(call)
+            self._busy.pop(id(call), None)
 
     def stop(self) -> None:
         """Let all end once they have made the calls that they have."""
         for _ in range(self._threads):
             self._calls.put(None)
 
+    def close(self) -> None:
+        """Nothing is to be done: each sender closes its own connection."""
+
+    def leave(self) -> None:
+        """Nothing is to be done: the senders' threads are not in the child."""
+
+    def _heard(self, call: Call, verdict: Verdict) -> None:
+        """Take in what a call meant; its sender is free again."""
+        self._busy.pop(id(call), None)
+        self._answered(call, verdict)
+
     # --- the senders' threads -----------------------------------------------------------------------------
 
-    def _send_all(self, client: Client) -> None:
+    def _send_all(self) -> None:
         """Make call after call over one kept connection: a sender's whole life."""
-        connection = client.connect()
+        connection = self._client.connect()
         while (call := self._calls.get()) is not None:
             if id(call) in self._busy:  # else it was given up before it had a sender
                 self._busy[id(call)] = connection
@@ -113,4 +122,4 @@ class Senders:
             self._books.add("failed_call", type(error).__name__)
         if self._busy.get(id(call)) is not None:
             self._busy[id(call)] = None  # the connection is not to be cut any more: another call may have it
-        self._heard(call, verdict)
+        self._post(partial(self._heard, call, verdict))

@@ -1,8 +1,9 @@
 """The worker: one thread that drives the courier.
 
-The worker alone touches the courier, so nothing there needs a lock. Everybody else drops an action into
-its inbox: a sender the answer to a call, a flush its mark, `put` an action that does nothing, only if the
-worker sleeps. The inbox is a `SimpleQueue`, which may be used from a finalizer or a signal handler in
+The worker alone touches the courier, so nothing there needs a lock. It makes the calls as well, all at once over
+connections of our own (`_wires`), or has other threads make them where those cannot serve (`_senders`). Everybody
+else drops an action into its inbox and rings: a sender the answer to a call, a flush its mark; `put` rings, no more,
+and only if the worker sleeps. The inbox is a `SimpleQueue`, which may be used from a finalizer or a signal handler in
 the middle of itself.
 
 Threads start when there is work. Where none can be started (the end of the interpreter on some Pythons),
@@ -18,13 +19,16 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from ocm_otel._senders import Senders
+from ocm_otel._poller import Poller
+from ocm_otel._process import importing
 from ocm_otel._threads import start_thread
+from ocm_otel._verdict import Failure, judge_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocm_otel._books import Books
+    from ocm_otel._carrier import Carrier
     from ocm_otel._client import Client
     from ocm_otel._courier import Call, Courier
     from ocm_otel._journal import Journal
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Seconds that the worker rests after something in it failed that should not.
 _REST = 1.0
+#: Answers that are taken in at a time.
+_MOST = 64
 
 
 class Worker:
@@ -63,7 +69,10 @@ class Worker:
         self._books = books
         self._delay = delay
         self._inbox: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._senders = Senders(client, books, self._heard, timeout=timeout)
+        self._make_client = client
+        self._timeout = timeout
+        self._poller: Poller | None = None
+        self._carrier: Carrier | None = None
         self._asleep = False
         self._not_before = -math.inf
         self._stopped = False
@@ -77,7 +86,7 @@ class Worker:
         """See to it that an event that was just offered gets on its way."""
         if self._asleep:
             self._asleep = False
-            self._inbox.put(_nothing)
+            self._ring()
         elif self._thread is None:
             self._start()
 
@@ -89,17 +98,37 @@ class Worker:
         """Wait until all that is in the journal now is settled, or until `end`; returns whether it is."""
         done = threading.Event()
         end = min(end, time.monotonic() + threading.TIMEOUT_MAX / 2)
-        self._inbox.put(partial(self._courier.mark, done.set))
+        self._post(partial(self._courier.mark, done.set))
         if not self._start():
             self._drive(end, done)
         return done.wait(max(0.0, end - time.monotonic()))
 
     def stop(self, end: float) -> None:
         """Make no more calls, take in the answers to those under way, and end; waits for that until `end`."""
-        self._inbox.put(self._stop)
+        self._post(self._stop)
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None:
+            if self._driving.acquire(blocking=False):
+                self._close()
+                self._driving.release()
+        elif thread is not threading.current_thread():
             thread.join(max(0.0, end - time.monotonic()))
+
+    def leave(self) -> None:
+        """Give back, in a forked child, the descriptors: all of them are the parent's."""
+        if self._carrier is not None:
+            self._carrier.leave()
+        if self._poller is not None:
+            self._poller.close()
+
+    def _post(self, action: Callable[[], object]) -> None:
+        """Have the worker do something, from any thread."""
+        self._inbox.put(action)
+        self._ring()
+
+    def _ring(self) -> None:
+        if (poller := self._poller) is not None:
+            poller.ring()
 
     # --- the worker's thread ------------------------------------------------------------------------------
 
@@ -109,8 +138,9 @@ class Worker:
             return True  # it runs, or somebody else is at it
         try:
             if self._thread is None:
+                self._poller = self._poller or Poller()
                 self._thread = start_thread("ocm-otel-worker", self._run)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:  # no thread to be had, or no open file
             self._books.add("failed_thread", type(error).__name__)
             return False
         finally:
@@ -123,14 +153,17 @@ class Worker:
         while not self._stopped or self._courier.under_way:
             with self._driving:
                 try:
-                    self._take_in(rest)
-                    rest = 0.0
-                    self._step(math.inf)
+                    if rest:
+                        self._take_in(rest)
+                        rest = 0.0
+                    if not self._stopped or self._courier.under_way:
+                        self._step(math.inf)
                 except Exception as error:  # noqa: BLE001 - the border: the only thread must not die
                     rest = _REST
                     self._books.add("failed_worker", type(error).__name__)
                     text = "the worker failed (%s) and goes on"
                     self._books.report("failed_worker", text, type(error).__name__)
+        self._close()
 
     def _drive(self, end: float, done: threading.Event) -> None:
         """Do the worker's work in this thread until `done` or `end`."""
@@ -138,6 +171,7 @@ class Worker:
             if not self._driving.acquire(timeout=max(0.0, end - time.monotonic())):
                 return
             try:
+                self._poller = self._poller or Poller()
                 self._step(end)
             except Exception as error:  # noqa: BLE001 - the border: whoever waits is told False, and no more
                 self._books.add("failed_worker", type(error).__name__)
@@ -151,14 +185,13 @@ class Worker:
         if now >= self._next_watch:
             self._journal.adopt()
             self._next_watch = now + (self._journal.watch_every or math.inf)
-        for late in self._courier.late(now, time.time()):
-            self._senders.cut(late)
+        self._see_to_late(now)
         if now >= self._not_before or self._courier.awaited:
             # Not past the end: a call that cannot be waited for would only be ambiguous.
-            while not self._stopped and time.monotonic() < end:
+            while not self._stopped and (now := time.monotonic()) < end:
                 if (call := self._courier.due(now, time.time())) is None:
                     break
-                self._senders.hand_out(call, end)
+                self._carry(call, end)
         self._asleep = True
         if self._courier.has_ready():
             self._asleep = False  # a further event would not change what we wait for
@@ -173,29 +206,54 @@ class Worker:
             self._not_before = time.monotonic() + self._delay
 
     def _take_in(self, wait: float) -> None:
-        """Wait for one action, carry it out, and with it all that came meanwhile."""
+        """Wait for an answer or an action, and take in all that came meanwhile."""
+        waiting = self._carrier or self._poller
+        if waiting is not None:
+            waiting.wait(wait if self._inbox.empty() else 0.0, _MOST)
         try:
-            if wait > 0:
-                self._inbox.get(timeout=None if wait == math.inf else wait)()
             while True:
                 self._inbox.get_nowait()()
         except Empty:
             return
 
+    def _see_to_late(self, now: float) -> None:
+        """Give up the calls that hang; what was answered while this thread was held up is no such call."""
+        if self._courier.late_in(now) <= 0:
+            self._take_in(0.0)
+            for late in self._courier.late(now, time.time()):
+                if self._carrier is not None:
+                    self._carrier.cut(late)
+
+    def _carry(self, call: Call, end: float) -> None:
+        """See to it that a call is made."""
+        if self._carrier is None:
+            try:
+                self._carrier = self._made()
+            except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
+                self._books.add("failed_client", type(error).__name__)
+                self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
+                self._answered(call, judge_failure(Failure.MISCONFIGURED))
+                return
+        self._carrier.hand_out(call, end)
+
+    def _made(self) -> Carrier:
+        """Return what makes the calls; its import is paid here, in the background, at the first event."""
+        client = self._make_client()
+        with importing:
+            from ocm_otel._carrier import carrier
+        poller = self._poller = self._poller or Poller()
+        return carrier(client, poller, self._books, self._answered, self._post, timeout=self._timeout)
+
+    def _close(self) -> None:
+        if self._carrier is not None:
+            self._carrier.close()
+
     def _stop(self) -> None:
         """Let the senders end once they have made the calls that they have, and this thread with them."""
         self._stopped = True
-        self._senders.stop()
-
-    def _heard(self, call: Call, verdict: Verdict) -> None:
-        """Take in what a call meant, from any thread."""
-        self._inbox.put(partial(self._answered, call, verdict))
+        if self._carrier is not None:
+            self._carrier.stop()
 
     def _answered(self, call: Call, verdict: Verdict) -> None:
         """Settle a call, in the worker's thread."""
-        self._senders.back(call)
         self._courier.answered(call, verdict, time.monotonic(), time.time())
-
-
-def _nothing() -> None:
-    """Wake the worker, no more."""

@@ -27,7 +27,8 @@ from ocm_otel import Event, Settings
 from ocm_otel._answer import MOST_BODY
 from ocm_otel._client import Client
 from ocm_otel._verdict import Fate
-from ocm_otel._wire import Place, Wire, drive
+from ocm_otel._poller import drive
+from ocm_otel._wire import Place, Wire
 
 KEY = "very-Secret-Key-4711"
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"OK"}'

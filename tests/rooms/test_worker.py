@@ -25,6 +25,8 @@ GOOD = judge(200, b"{}")
 class Line:
     """A client and all its connections at once: what is sent is counted, what is meant comes from a function."""
 
+    is_ordinary = False
+
     def __init__(self, means=lambda query: GOOD):
         self.means = means
         self.sent = Counter()
@@ -206,8 +208,8 @@ def test_the_only_thread_never_dies(post, caplog):
         one.put(str(number))
     reached = threading.Event()
     one.line.means = lambda query: reached.set() or GOOD if query.endswith("late") else GOOD
-    one.worker._inbox.put(lambda: 1 / 0)
-    one.worker._inbox.put(lambda: 1 / 0)
+    one.worker._post(lambda: 1 / 0)
+    one.worker._post(lambda: 1 / 0)
     one.put("late")
     assert reached.wait(15)
     assert len([record for record in caplog.records if "failed" in record.getMessage()]) == 1
@@ -238,7 +240,7 @@ def test_a_delay_waits_for_company_and_a_flush_does_not(post):
     assert one.line.sent == {"type=a&user_id=first": 1, "type=a&user_id=second": 1}
     one.put("third")
     waited = threading.Event()
-    one.worker._inbox.put(waited.set)
+    one.worker._post(waited.set)
     assert waited.wait(5)
     assert len(one.line.sent) == 2
 

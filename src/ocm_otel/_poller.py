@@ -1,0 +1,113 @@
+"""Waiting: for one connection, or for many at once and for a bell that anybody may ring.
+
+The bell is a pair of sockets, for a thread that waits for sockets can be woken by nothing else. It may be rung from a
+finalizer or a signal handler; it takes no lock.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ocm_otel._wire import Wire
+
+#: What can be waited for; `GONE` comes unasked: the other side has ended the connection.
+READ, WRITE = select.POLLIN, select.POLLOUT
+GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+_HALF = getattr(select, "POLLRDHUP", 0)
+_LONGEST = 86_400.0
+_MOST = 512
+
+# gevent takes `epoll` away from whom it patches. What was loaded before that keeps it, and its threads with it.
+_Epoll = getattr(select, "epoll", None)
+
+_Outcome = TypeVar("_Outcome")
+
+
+class Poller:
+    """Waits for any number of descriptors, and for its bell.
+
+    One thread at a time waits and says for what; any thread rings.
+
+    Raises:
+        OSError: there are too many open files.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: dict[int, int] = {}
+        self._poll = _Epoll() if _Epoll is not None else select.poll()
+        self._bell, self._string = socket.socketpair()
+        self._bell.setblocking(False)
+        self._string.setblocking(False)
+        self._poll.register(self._bell.fileno(), READ)
+
+    def watch(self, descriptor: int, wanted: int) -> None:
+        """Wait for `wanted` of a descriptor from now on, and for its end."""
+        known = self._wanted.get(descriptor)
+        if known == wanted:
+            return
+        change = self._poll.register if known is None else self._poll.modify
+        change(descriptor, wanted | _HALF)
+        self._wanted[descriptor] = wanted
+
+    def forget(self, descriptor: int) -> None:
+        """Wait no more for a descriptor; to be said before it is closed, for a forked child may hold it open."""
+        if self._wanted.pop(descriptor, None) is not None:
+            with suppress(OSError, KeyError):
+                self._poll.unregister(descriptor)
+
+    def wait(self, seconds: float, most: int = _MOST) -> list[tuple[int, int]]:
+        """Return what has come: descriptors, each with what came of it; at most `most` of them.
+
+        Args:
+            seconds: how long to wait for the first, 0 for not at all. The bell ends the wait, too.
+            most: so many at a time.
+        """
+        seconds = min(max(seconds, 0.0), _LONGEST)
+        if _Epoll is not None:
+            came = self._poll.poll(seconds, most)
+        else:  # it rounds down, and a wait that ends too early would be repeated in haste
+            came = self._poll.poll(seconds * 1000 + (seconds > 0))
+        bell = self._bell.fileno()
+        if any(descriptor == bell for descriptor, _ in came):
+            with suppress(OSError):
+                self._bell.recv(4096)
+            came = [(descriptor, what) for descriptor, what in came if descriptor != bell]
+        return came
+
+    def ring(self) -> None:
+        """End the wait that is under way, or the next one; never raises."""
+        with suppress(OSError):  # it rings already
+            self._string.send(b"!")
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        if _Epoll is not None:
+            self._poll.close()
+        self._bell.close()
+        self._string.close()
+
+    def __del__(self) -> None:
+        # Not earlier: whoever rings has a hold on us, and must not meet another file under the same number.
+        with suppress(AttributeError, OSError):
+            self.close()
+
+
+def drive(wire: Wire, calling: Generator[tuple[int, float], bool, _Outcome]) -> _Outcome:
+    """Carry the call of one connection to its end, in this thread."""
+    try:
+        wanted, until = next(calling)
+        while True:
+            waiting = select.poll()
+            if wire.fileno() >= 0:
+                waiting.register(wire.fileno(), wanted)
+            ready = waiting.poll(max(0.0, until - time.monotonic()) * 1000)
+            wanted, until = calling.send(bool(ready))
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]
