@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import lru_cache
+from typing import NamedTuple
 
 #: How much of a body is read: an answer of the API has some hundred bytes.
 MOST_BODY = 64 * 1024
@@ -22,8 +24,25 @@ _CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
 
 
+#: Heads up to this many bytes are remembered: one differs from the one before by its date, once a second.
+_REMEMBERED = 1024
+_BODILESS = (101, 204, 304)
+
+
 class NotHTTP(Exception):
     """What came is no answer in HTTP/1.1."""
+
+
+class _Head(NamedTuple):
+    """What a head says: `length` is None if it has none or an unusable one, `measured` is True if it has any."""
+
+    status: int
+    keeps: bool
+    length: int | None
+    measured: bool
+    coding: bytes
+    retry_after: str | None
+    encoding: str
 
 
 class Answer:
@@ -101,45 +120,27 @@ class Answer:
                 return False
             end, after = found.span()
         self._heads += after
-        lines = rest[:end].split(b"\n")
-        said = _STATUS.match(lines[0])
-        if said is None or self._heads > MOST_HEAD:
+        head = _read_again(rest[:end]) if end < _REMEMBERED else _read(rest[:end])
+        if self._heads > MOST_HEAD:
             raise NotHTTP
         self._rest = rest[after:]
-        status = int(said[2])
-        if not 100 <= status < 200 or status == 101:
-            self._take_headers(status, lines, keeps=said[1] != b"0")
+        if not 100 <= head.status < 200 or head.status == 101:
+            self._take(head)
         return True
 
-    def _take_headers(self, status: int, lines: list[bytes], *, keeps: bool) -> None:
+    def _take(self, head: _Head) -> None:
         """Take what matters of the answer's head: how long its body is, and what the verdict needs."""
-        length: bytes | None = None
-        connection = coding = b""
-        for line in lines[1:]:
-            name, _, value = line.partition(b":")
-            name = name.lower()
-            if name == b"content-length":
-                value = value.strip()
-                # Two that differ are no length at all (RFC 9112, section 6.3).
-                length = value if length is None or length == value else b"?"
-            elif name == b"transfer-encoding":
-                coding += value.strip().lower()
-            elif name == b"connection":
-                connection += value.lower()
-            elif name == b"retry-after" and self.retry_after is None:
-                self.retry_after = value.strip().decode("latin-1")
-            elif name == b"content-encoding":
-                self.encoding = value.strip().decode("latin-1").lower()
+        status, self.retry_after, self.encoding = head.status, head.retry_after, head.encoding
         self.status = status
-        self.reusable = keeps and b"close" not in connection
-        if status in (101, 204, 304):
+        self.reusable = head.keeps
+        if head.length is not None and not head.coding and status not in _BODILESS:
+            self._left = head.length
+        elif status in _BODILESS:
             self._finish(bodiless=status != 101)
-        elif coding:
-            self._chunked = coding == b"chunked"
+        elif head.coding:
+            self._chunked = head.coding == b"chunked"
             self._left = 0 if self._chunked else None
-            self.reusable = self.reusable and self._chunked and length is None
-        elif length is not None and length.isdigit() and len(length) < 16:
-            self._left = int(length)
+            self.reusable = self.reusable and self._chunked and not head.measured
         else:
             self.reusable = False
 
@@ -213,3 +214,40 @@ def unpacked(body: bytes) -> bytes:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MOST_BODY)
     except zlib.error:
         return body
+
+
+def _read(head: bytes) -> _Head:
+    """Return what a head says.
+
+    Raises:
+        NotHTTP: it is none.
+    """
+    lines = head.split(b"\n")
+    said = _STATUS.match(lines[0])
+    if said is None:
+        raise NotHTTP
+    length: bytes | None = None
+    connection = coding = b""
+    retry_after, encoding = None, ""
+    for line in lines[1:]:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name == b"content-length":
+            value = value.strip()
+            # Two that differ are no length at all (RFC 9112, section 6.3).
+            length = value if length is None or length == value else b"?"
+        elif name == b"transfer-encoding":
+            coding += value.strip().lower()
+        elif name == b"connection":
+            connection += value.lower()
+        elif name == b"retry-after" and retry_after is None:
+            retry_after = value.strip().decode("latin-1")
+        elif name == b"content-encoding":
+            encoding = value.strip().decode("latin-1").lower()
+    usable = length is not None and length.isdigit() and len(length) < 16
+    keeps = said[1] != b"0" and b"close" not in connection
+    measure = int(length) if usable and length is not None else None
+    return _Head(int(said[2]), keeps, measure, length is not None, coding, retry_after, encoding)
+
+
+_read_again = lru_cache(maxsize=64)(_read)

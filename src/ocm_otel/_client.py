@@ -170,9 +170,7 @@ class _Line:
         return self._client.verdict(drive(self._wire, self._wire.call(self._client.request(query), end)))
 
     def cut(self) -> None:
-        """End the call that is under way, from another thread."""
-        if self._wire is not None:
-            self._wire.cut()
+        """Nothing is to be done: who calls waits for the end of its call."""
 
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""

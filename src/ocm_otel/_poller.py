@@ -105,8 +105,8 @@ def drive(wire: Wire, calling: Generator[tuple[int, float], bool, _Outcome]) -> 
         wanted, until = next(calling)
         while True:
             waiting = select.poll()
-            if wire.fileno() >= 0:
-                waiting.register(wire.fileno(), wanted)
+            if wire.descriptor >= 0:
+                waiting.register(wire.descriptor, wanted)
             ready = waiting.poll(max(0.0, until - time.monotonic()) * 1000)
             wanted, until = calling.send(bool(ready))
     except StopIteration as ended:

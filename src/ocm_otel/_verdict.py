@@ -17,9 +17,13 @@ from dataclasses import dataclass, replace
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import lru_cache
 
 #: The longest Retry-After that is honoured to the letter, in seconds; past it we ask once an hour.
 LONGEST_WAIT = 3_600.0
+
+#: Bodies up to this many bytes are remembered, with what they meant.
+_REMEMBERED = 512
 
 _NO_TYPE = re.compile(rb"NO[-_ ]TYPE[-_ ]PARAMETER", re.IGNORECASE)
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)", re.IGNORECASE)
@@ -142,6 +146,18 @@ def judge(status: int, body: bytes = b"", retry_after: str | None = None, *, now
         retry_after: the header of that name, as it came.
         now: the wall clock in seconds since 1970, for a Retry-After that is a date.
     """
+    if retry_after is None and len(body) <= _REMEMBERED:
+        return _judge_again(status, body)
+    return _judge(status, body, retry_after, now)
+
+
+@lru_cache(maxsize=64)
+def _judge_again(status: int, body: bytes) -> Verdict:
+    """Return what a short answer means; one is much like the other."""
+    return _judge(status, body, None, 0.0)
+
+
+def _judge(status: int, body: bytes, retry_after: str | None, now: float) -> Verdict:
     if _HTML.match(body) and (status < 300 or status == 400):
         return _NOT_THE_API
     if 200 <= status < 300:

@@ -9,11 +9,11 @@ no redirect, keeps no cookie, logs nothing, and goes through no proxy.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ocm_otel._answer import Answer, NotHTTP
@@ -22,9 +22,6 @@ from ocm_otel._verdict import Failure
 
 #: Seconds that a connection is kept without a call; shorter than the 60 s of usual load balancers.
 KEPT = 50.0
-#: Seconds after an answer for which it is enough to ask the kernel for the state of a connection.
-_WARM = 0.001
-_TCP_INFO, _ESTABLISHED = getattr(socket, "TCP_INFO", None), b"\x01"
 _SPACE = 16384
 
 #: Yields what it waits for (0: for nothing of the connection's) and until when (`time.monotonic`), is sent whether that
@@ -65,23 +62,23 @@ class Wire:
         place: where it leads.
         resolve: returns a host's addresses, as `socket.getaddrinfo` does; None to be asked again a little later.
         closing: told the descriptor that is about to be closed.
+
+    Attributes:
+        descriptor: the socket's, for whoever waits for it; -1 if there is none.
     """
 
     def __init__(
         self,
         place: Place,
         resolve: Callable[..., list[Any] | None] = socket.getaddrinfo,
-        closing: Callable[[int], object] = abs,
+        closing: Callable[[int], object] | None = None,
     ) -> None:
         self._place = place
         self._resolve = resolve
         self._closing = closing
         self._socket: socket.socket | None = None
         self._rested = 0.0
-
-    def fileno(self) -> int:
-        """Return the socket's descriptor, for whoever waits for it."""
-        return -1 if self._socket is None else self._socket.fileno()
+        self.descriptor = -1
 
     def call(self, request: bytes, end: float) -> Calling:
         """Make one call: send `request`, and return the answer, or why there is none; never raises.
@@ -95,8 +92,17 @@ class Wire:
             if self._socket is None or self._was_closed():
                 self.close()
                 yield from self._open(end)
-            yield from self._write(request, end)
-            yield from self._read(answer, end)
+            sock = self._opened()
+            wanted, left = _send(sock, request)
+            while left:
+                if not (yield wanted, end):
+                    raise _Failed(Failure.CUT_OFF)
+                wanted, left = _send(sock, left)
+            wanted = READ
+            while wanted:
+                if not (yield wanted, end):
+                    raise _Failed(Failure.SILENCE)
+                wanted = _receive(sock, answer, end)
         except _Failed as failed:
             self.close()
             return answer if answer.status else failed.failure
@@ -106,24 +112,20 @@ class Wire:
             self.close()
         return answer
 
-    def cut(self) -> None:
-        """End the connection from another thread: the call that waits for it sees its end at once."""
-        with suppress(OSError, AttributeError):  # it is closed already
-            self._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
-
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""
         if self._socket is not None:
-            self._closing(self._socket.fileno())
+            if self._closing is not None:
+                self._closing(self.descriptor)
             self._socket.close()
-            self._socket = None
+            self._socket, self.descriptor = None, -1
 
     def leave(self) -> None:
         """Give back, in a forked child, the descriptor; the connection is the parent's, which may be using it."""
         if self._socket is not None:
             _LEFT.append(self._socket)
             os.close(self._socket.detach())
-            self._socket = None
+            self._socket, self.descriptor = None, -1
 
     # --- opening ------------------------------------------------------------------------------------------
 
@@ -153,6 +155,9 @@ class Wire:
         """Connect to one address."""
         try:
             self._socket = socket.socket(family, kind, protocol)
+            self.descriptor = self._socket.fileno()
+            self._stir = select.poll()
+            self._stir.register(self.descriptor, READ)
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
@@ -200,57 +205,52 @@ class Wire:
 
     def _was_closed(self) -> bool:
         """Return True if the server closed the kept connection, or said something that nobody asked for."""
-        rested = time.monotonic() - self._rested
+        if time.monotonic() - self._rested > KEPT:
+            return True
+        if not self._stir.poll(0):
+            return False  # silent, as it should be
         try:
-            if rested < _WARM and _TCP_INFO is not None:  # at a third of the cost, and it holds up no other thread
-                return self._opened().getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1) != _ESTABLISHED
-            if rested < KEPT:
-                self._opened().recv(1)
+            self._opened().recv(1)  # news of the TLS session are taken in by this
         except (BlockingIOError, ssl.SSLWantReadError):
-            return False  # silent, as it should be; news of the TLS session are taken in by this
+            return False
         except (OSError, ValueError):
             return True
         return True
 
-    def _write(self, request: bytes, end: float) -> _Waiting:
-        """Send the request; if it fails, the server has no whole request, so it cannot have counted."""
-        sock = self._opened()
-        rest = memoryview(request)
-        while rest:
-            try:
-                rest = rest[sock.send(rest) :]
-                continue
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                ready = yield WRITE, end
-            except ssl.SSLWantReadError:
-                ready = yield READ, end
-            except (OSError, ValueError):
-                ready = False
-            if not ready:
-                raise _Failed(Failure.CUT_OFF)
 
-    def _read(self, answer: Answer, end: float) -> _Waiting:
-        """Take in the answer, as much of it as comes in time."""
-        sock = self._opened()
+def _send(sock: socket.socket, request: bytes) -> tuple[int, bytes]:
+    """Send as much as can be; return what to wait for, and what is left.
+
+    If it fails, the server has no whole request, so it cannot have counted.
+    """
+    try:
+        return WRITE, request[sock.send(request) :]
+    except (BlockingIOError, ssl.SSLWantWriteError):
+        return WRITE, request
+    except ssl.SSLWantReadError:
+        return READ, request
+    except (OSError, ValueError):
+        raise _Failed(Failure.CUT_OFF) from None
+
+
+def _receive(sock: socket.socket, answer: Answer, end: float) -> int:
+    """Take in what is there of the answer; return what to wait for, 0 if it is complete."""
+    try:
         while True:
-            try:
-                data = sock.recv(_SPACE)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                ready = yield READ, end
-            except ssl.SSLWantWriteError:
-                ready = yield WRITE, end
-            except (OSError, ValueError):
-                raise _Failed(Failure.NO_ANSWER) from None
-            else:
-                try:
-                    if not data:
-                        answer.end()
-                    if answer.feed(data) if data else answer.status:
-                        return
-                except NotHTTP:
-                    raise _Failed(Failure.NOT_HTTP) from None
-                if not data:
-                    raise _Failed(Failure.NO_ANSWER)
-                ready = time.monotonic() < end
-            if not ready:
+            data = sock.recv(_SPACE)
+            if not data:
+                answer.end()
+            if answer.feed(data) if data else answer.status:
+                return 0
+            if not data:
+                raise _Failed(Failure.NO_ANSWER)
+            if time.monotonic() > end:
                 raise _Failed(Failure.SILENCE)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return READ
+    except ssl.SSLWantWriteError:
+        return WRITE
+    except (OSError, ValueError):
+        raise _Failed(Failure.NO_ANSWER) from None
+    except NotHTTP:
+        raise _Failed(Failure.NOT_HTTP) from None

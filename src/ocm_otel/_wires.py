@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ocm_otel._poller import GONE
@@ -28,17 +29,17 @@ if TYPE_CHECKING:
     from ocm_otel._wire import Calling
 
 
-class _UnderWay:
-    """A call, its connection, how far it is, and what it waits for."""
+class _Line:
+    """A connection, and the call that is on it: how far it is, and until when it waits."""
 
-    __slots__ = ("call", "calling", "descriptor", "until", "wire")
+    __slots__ = ("call", "calling", "until", "wanted", "wire")
 
-    def __init__(self, call: Call, wire: Wire, calling: Calling) -> None:
-        self.call = call
+    def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self.calling = calling
-        self.descriptor = -1
+        self.call: Call | None = None
+        self.calling: Calling | None = None
         self.until = math.inf
+        self.wanted = 0
 
 
 class Wires:
@@ -69,21 +70,21 @@ class Wires:
         self._answered = answered
         self._timeout = timeout
         self._find = Resolver(lambda: post(self._go_on)).find
-        self._idle: list[Wire] = []
-        self._under_way: dict[int, _UnderWay] = {}  # by the call's identity
-        self._waiting: dict[int, _UnderWay] = {}  # by descriptor
+        self._idle: deque[_Line] = deque()  # those that are open at the right
+        self._lines: dict[int, _Line] = {}  # those that are open, by descriptor
+        self._unplaced: set[_Line] = set()  # those that wait for an address
         self._earliest = math.inf  # no call's time is over before
 
     def hand_out(self, call: Call, end: float) -> None:
         """Begin a call; what comes of it is heard later, or at once if it cannot be made."""
         try:
-            wire = self._idle.pop() if self._idle else self._new()
+            line = self._idle.pop() if self._idle else _Line(Wire(self._client.place(), self._find, self._closing))
         except SettingsError as error:
             self._answered(call, misconfigured(str(error)))
             return
-        calling = wire.call(self._client.request(call.entry.query), time.monotonic() + self._timeout)
-        mine = self._under_way[id(call)] = _UnderWay(call, wire, calling)
-        self._advance(mine, came=None)
+        line.call = call
+        line.calling = line.wire.call(self._client.request(call.entry.query), time.monotonic() + self._timeout)
+        self._advance(line, None)
 
     def wait(self, seconds: float, most: int) -> None:
         """Take in what has come and what it means; waits `seconds` at most until something does.
@@ -92,92 +93,91 @@ class Wires:
             seconds: 0 for not at all.
             most: answers to take in.
         """
-        came = self._poller.wait(min(seconds, self._earliest - time.monotonic()), most)
+        if self._earliest < math.inf:
+            seconds = min(seconds, self._earliest - time.monotonic())
+        came = self._poller.wait(seconds, most)
         for descriptor, what in came:
-            if (mine := self._waiting.get(descriptor)) is not None:
-                self._advance(mine, came=True, gone=what & GONE)
-            else:
-                self._lose(descriptor)
+            line = self._lines.get(descriptor)
+            if line is not None and line.call is not None:
+                self._advance(line, came=True, gone=what & GONE)
+            elif line is not None:  # the server ended it, or said something that nobody asked for
+                line.wire.close()
         if len(came) < most and time.monotonic() >= self._earliest:
             self._expire()
 
     def cut(self, call: Call) -> None:
         """End a call that hangs, and its connection; what comes of it is not heard."""
-        if (mine := self._under_way.get(id(call))) is not None:
-            self._forget(mine)
-            mine.calling.close()
-            mine.wire.close()
+        for line in [line for line in self._busy() if line.call is call]:
+            self._unplaced.discard(line)
+            line.call = None
+            line.calling.close()  # type: ignore[union-attr] # there is one as long as there is a call
+            line.wire.close()
+            self._idle.appendleft(line)
 
     def stop(self) -> None:
         """Nothing is to be done: calls under way are waited for as long as their driver waits."""
 
     def close(self) -> None:
         """Close all connections, those of calls under way too."""
-        for mine in tuple(self._under_way.values()):
-            self.cut(mine.call)
-        while self._idle:
-            self._idle.pop().close()
+        for line in tuple(self._lines.values()):
+            line.wire.close()
 
     def leave(self) -> None:
         """Give back, in a forked child, the descriptors: the connections are the parent's."""
-        for wire in [*self._idle, *(mine.wire for mine in self._under_way.values())]:
-            wire.leave()
+        for line in self._lines.values():
+            line.wire.leave()
 
-    def _go_on(self) -> None:
-        """Go on with the calls that waited for an address."""
-        for mine in [mine for mine in self._under_way.values() if mine.descriptor < 0]:
-            self._advance(mine, came=True)
+    def _busy(self) -> list[_Line]:
+        """Return the lines that have a call."""
+        return [line for line in (*self._lines.values(), *self._unplaced) if line.call is not None]
 
-    def _new(self) -> Wire:
-        """Return a connection that opens itself at its first call."""
-        return Wire(self._client.place(), self._find, self._poller.forget)
-
-    def _advance(self, mine: _UnderWay, *, came: bool | None, gone: int = 0) -> None:
+    def _advance(self, line: _Line, came: bool | None, gone: int = 0) -> None:
         """Go on with a call until it waits again, or has ended."""
         try:
-            wanted, mine.until = mine.calling.send(came)  # type: ignore[arg-type] # None begins it
-            self._earliest = min(self._earliest, mine.until)
-            self._await(mine, wanted)
-            return
+            wanted, until = line.calling.send(came)  # type: ignore[union-attr, arg-type] # None begins it
         except StopIteration as ended:
             outcome: Answer | Failure = ended.value
         except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
             self._books.add("failed_call", type(error).__name__)
-            mine.wire.close()
+            line.wire.close()
             outcome = Failure.BROKEN
-        self._forget(mine)
+        else:
+            line.until = until
+            self._earliest = min(self._earliest, until)
+            if wanted != line.wanted or line.wire.descriptor not in self._lines:
+                self._await(line, wanted)
+            return
+        call, line.call = line.call, None
         if gone:
-            mine.wire.close()
-        elif mine.wire.fileno() >= 0:
-            self._idle.append(mine.wire)
-        self._answered(mine.call, self._client.verdict(outcome))
+            line.wire.close()
+        self._idle.append(line) if line.wire.descriptor >= 0 else self._idle.appendleft(line)
+        self._answered(call, self._client.verdict(outcome))  # type: ignore[arg-type]
 
-    def _await(self, mine: _UnderWay, wanted: int) -> None:
-        """Wait for what a call waits for."""
-        descriptor = mine.wire.fileno()
-        if descriptor != mine.descriptor:
-            self._waiting.pop(mine.descriptor, None)
-            mine.descriptor = descriptor
-        if descriptor >= 0:
-            self._waiting[descriptor] = mine
+    def _await(self, line: _Line, wanted: int) -> None:
+        """Wait for what a call waits for: its connection, or an address to connect to."""
+        line.wanted = wanted
+        if (descriptor := line.wire.descriptor) >= 0:
+            self._lines[descriptor] = line
             self._poller.watch(descriptor, wanted)
+        else:
+            self._unplaced.add(line)
 
-    def _forget(self, mine: _UnderWay) -> None:
-        """Take a call off the lists."""
-        del self._under_way[id(mine.call)]
-        self._waiting.pop(mine.descriptor, None)
-
-    def _lose(self, descriptor: int) -> None:
-        """The server ended a connection that no call is on, or said something that nobody asked for."""
+    def _closing(self, descriptor: int) -> None:
+        """A connection is about to be closed."""
+        if (line := self._lines.pop(descriptor, None)) is not None:
+            line.wanted = 0
         self._poller.forget(descriptor)
-        for wire in self._idle:
-            if wire.fileno() == descriptor:
-                wire.close()
-        self._idle = [wire for wire in self._idle if wire.fileno() >= 0]
+
+    def _go_on(self) -> None:
+        """Go on with the calls that waited for an address."""
+        lines, self._unplaced = self._unplaced, set()
+        for line in lines:
+            self._advance(line, came=True)
 
     def _expire(self) -> None:
         """End the calls whose time is over."""
         now = time.monotonic()
-        for mine in [mine for mine in self._under_way.values() if mine.until <= now]:
-            self._advance(mine, came=False)
-        self._earliest = min((mine.until for mine in self._under_way.values()), default=math.inf)
+        for line in [line for line in self._busy() if line.until <= now]:
+            self._unplaced.discard(line)
+            self._advance(line, came=False)
+        self._earliest = min((line.until for line in self._busy()), default=math.inf)
