@@ -158,9 +158,9 @@ BROKEN_BODIES = {
 def test_a_body_that_breaks_off(wire, case, status, fate, then, way):
     """The status was said, so the answer is known, whatever becomes of the body."""
     server = wire(after_request(BROKEN_BODIES[case] % status, then))
+    timeout = 0.4 if then == "wait" else 5  # a busy machine is slow to answer
     with contextlib.closing(httpx.HTTPTransport()) as transport:
-        timeout = 0.4 if then == "wait" else 5  # a busy machine is slow to answer
-            verdict = call(server.url, timeout=timeout, transport=transport if way == "httpx" else None)
+        verdict = call(server.url, timeout=timeout, transport=transport if way == "httpx" else None)
     assert (verdict.fate, verdict.ambiguous) == (fate, False)
 
 
