@@ -124,7 +124,13 @@ class Answer:
         if self._heads > MOST_HEAD:
             raise NotHTTP
         self._rest = rest[after:]
-        if not 100 <= head.status < 200 or head.status == 101:
+        plain = head.status >= 200 and head.status not in _BODILESS and not head.coding
+        if plain and head.length == len(self._rest) < MOST_BODY:
+            # All of it came in one piece, as usual.
+            self.status, self.retry_after, self.encoding = head.status, head.retry_after, head.encoding
+            self.body, self._rest = self._rest, b""
+            self.complete, self.reusable = True, head.keeps
+        elif not 100 <= head.status < 200 or head.status == 101:
             self._take(head)
         return True
 

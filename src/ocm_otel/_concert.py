@@ -62,8 +62,8 @@ class SharedPace(Pace):
 
     def started(self, now: float) -> Start | None:
         """Note that a call starts; None if another process was faster, and it may not after all."""
-        if self.state is State.OPEN and not self._gap and self._has_room():
-            return super().started(now)
+        if self.outlook.state is State.OPEN and not self._gap and self._has_room():
+            return self._begun(now, 0)
         with self._board.alone():
             self._look(now)
             if super().start_in(now) > 0:
@@ -74,7 +74,7 @@ class SharedPace(Pace):
 
     def heard(self, verdict: Verdict, now: float, start: Start | None = None, *, strikes: int = 0) -> float:
         """Take in what a call meant, and let the others know if it changes anything for them."""
-        if self.state is State.OPEN and verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
+        if self.outlook.state is State.OPEN and verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
             return super().heard(verdict, now, start, strikes=strikes)
         with self._board.alone():
             self._look(now)

@@ -69,6 +69,7 @@ class Courier:
         self._out: dict[int, Call] = {}  # calls under way by their entries' numbers; the oldest first
         self._taken = self._tried = 0  # entries that were taken; probes since the API went away
         self._believed = State.OPEN
+        self._seen: Entry | None = None  # was taken in this very moment, so nobody had it erased meanwhile
         self._outages = Outages(books)
         self._marks: list[tuple[int, Callable[[], object]]] = []
         self._over = False
@@ -82,17 +83,21 @@ class Courier:
         """
         if self._pace.start_in(now) > 0:
             return None
-        self._suspect()  # another process may have heard that the API is back
+        if self._pace.outlook.state is not self._believed:
+            self._suspect()  # another process may have heard that the API is back
         while (entry := self._next(now)) is not None:
             if self._may_go(entry, wall):
                 if (start := self._pace.started(now)) is None:  # another process was faster
+                    self._seen = None
                     heapq.heappush(self._later, (now, entry.number, entry))
                     return None
                 entry.attempts += 1
+                self._seen = None
                 self._journal.sent(entry)
-                if not self._over:  # else let go of meanwhile: whoever takes it over sends it
-                    self._out[entry.number] = Call(entry, start)
-                return self._out.get(entry.number)
+                if self._over:  # let go of meanwhile: whoever takes it over sends it
+                    return None
+                call = self._out[entry.number] = Call(entry, start)
+                return call
         return None
 
     def late(self, now: float, wall: float) -> list[Call]:
@@ -146,7 +151,9 @@ class Courier:
                 self._journal.settle(entry)  # so that nobody sends it again; its column is booked already
             return
         delay = self._pace.heard(verdict, now, call.start, strikes=entry.strikes)
-        self._suspect()
+        state = self._pace.outlook.state
+        if state is not self._believed:
+            self._suspect()
         if verdict.ambiguous:
             self._books.add("ambiguous", verdict.reason)
             self._journal.doubt(entry)
@@ -160,7 +167,8 @@ class Courier:
             self._give_up(entry)
         else:
             self._again(entry, verdict, now, delay)
-        self._outages.note(self._pace.state, verdict, now, self._journal.waiting())
+        if state is not self._outages.last:
+            self._outages.note(state, verdict, now, self._journal.waiting())
 
     def mark(self, done: Callable[[], object]) -> None:
         """Call `done` as soon as everything that is in the journal at this moment is settled."""
@@ -178,7 +186,7 @@ class Courier:
 
     def _next(self, now: float) -> Entry | None:
         """Return the entry to call for: one whose own wait is over, or the oldest; any, if it is a probe."""
-        is_open = self._pace.state is State.OPEN
+        is_open = self._pace.outlook.state is State.OPEN
         self._tried = 0 if is_open else self._tried + 1
         turns = self._tried > _MOST_TRIED and self._tried % _EACH > 0
         if self._later and (self._later[0][0] <= now if is_open else turns):
@@ -186,6 +194,7 @@ class Courier:
         entry = self._journal.take()
         if entry is not None:
             self._taken += 1
+            self._seen = entry
             self._lent[entry.number] = (self._taken, entry.at)
         elif self._later and not is_open:
             return heapq.heappop(self._later)[2]
@@ -200,7 +209,7 @@ class Courier:
 
     def _may_go(self, entry: Entry, wall: float) -> bool:
         """Return False, and settle the entry, if it is not to be sent (any more)."""
-        gone = "" if self._journal.holds(entry) else "purged"
+        gone = "" if entry is self._seen or self._journal.holds(entry) else "purged"
         if not gone and self._max_age and wall - entry.at > self._max_age:
             self._refuse(entry, "too-old", f"It waited for more than {self._max_age:.0f} s.", wall)
             return False
@@ -234,6 +243,8 @@ class Courier:
     def _look_at_marks(self) -> None:
         """Let go of those whose events are all settled."""
         oldest = next(iter(self._lent.values()), (math.inf,))[0]
+        if self._marks and self._marks[0][0] >= oldest:
+            return  # they stand in the order of their last events
         still = []
         for last, done in self._marks:
             if oldest > last and (self._taken >= last or not self.has_ready()):

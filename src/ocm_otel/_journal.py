@@ -35,13 +35,13 @@ class Entry:
 
     __slots__ = ("at", "attempts", "in_doubt", "number", "query", "strikes")
 
-    def __init__(self, number: int, query: str, at: float) -> None:
+    def __init__(self, number: int, query: str, at: float, *, in_doubt: bool = False) -> None:
         self.number = number
         self.query = query
         self.at = at
         self.attempts = 0
         self.strikes = 0
-        self.in_doubt = False
+        self.in_doubt = in_doubt
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,9 @@ class Lanes:
         most_bytes: room that all ledgers of the account may take together.
         sync: return from `append` only when the medium has the event (`fsync` durability).
         clock: seconds of a clock that never runs backwards.
+
+    Attributes:
+        filled: True if `retired` has news.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Lanes:
         self._rest_until = -math.inf
         self._why = ""
         self._closed = ""
+        self.filled = False
 
     # --- any thread ---------------------------------------------------------------------------------------
 
@@ -94,6 +98,7 @@ class Lanes:
             if lane is None or not lane.append(record):
                 if lane is not None:
                     lane.retired, lane = True, None
+                    self.filled = True
                 lane = self._new_lane()
                 if not lane.append(record):
                     raise NoRoom("closed")
@@ -119,11 +124,16 @@ class Lanes:
 
     def oldest(self) -> Ledger | None:
         """Return the lane with the oldest record that is owed, None if there is none."""
+        if len(self._lanes) == 1:
+            return self._lanes[0] if self._lanes[0].peek() is not None else None
         heads = [(record.at, number) for number, lane in enumerate(self._lanes) if (record := lane.peek())]
         return self._lanes[min(heads)[1]] if heads else None
 
     def retired(self) -> list[Ledger]:
         """Return the lanes that are full, and forget that they were lanes."""
+        if not self.filled:
+            return []
+        self.filled = False
         full = [lane for lane in tuple(self._lanes) if lane.retired]
         for lane in full:
             self._before += lane.written  # first, so that `written` is never too low in between

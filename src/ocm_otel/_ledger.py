@@ -55,6 +55,7 @@ class Ledger:
         self._read = self._synced = len(HEADER)
         self._shown = (len(HEADER), 0)  # the end of what was published, and how many that is: changed in one step
         self._syncing = threading.RLock()
+        self._next: Record | None = None  # what was looked at and not lent out
         self._map: mmap.mmap | None = None
         self.size = LARGEST_FILE if size is None else size
         if size is None:
@@ -155,17 +156,22 @@ class Ledger:
         Raises:
             OSError: it was not mapped, and cannot be; FileNotFoundError if it is not there any more.
         """
+        if self._next is not None:
+            return self._next
+        if self._read >= self._shown[0]:
+            return None
         data = self._mapped(self.size)
         while self._read < (end := min(self._shown[0], self.size)):
             record = find(data, self._read, end)
             if record is not None and record.mark != SETTLED:
+                self._next = record
                 return record
             self._read = end if record is None else record.end
         return None
 
     def step(self, record: Record) -> None:
         """Lend out the record that `peek` returned, and step behind it."""
-        self._read = record.end
+        self._read, self._next = record.end, None
         self.lent += 1
 
     def strike(self, offset: int, mark: int) -> None:
@@ -192,7 +198,7 @@ class Ledger:
         """Count all that was not read as ended, for it cannot be read; returns how many records."""
         lost = max(0, self.owed - self.lent)
         self.ended += lost
-        self._read = self._shown[0]
+        self._read, self._next = self._shown[0], None
         return lost
 
     def reset(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ocm_otel._journal import Entry
@@ -27,8 +26,7 @@ class SpoolEntry(Entry):
     __slots__ = ("ledger", "offset")
 
     def __init__(self, number: int, ledger: Ledger, record: Record) -> None:
-        super().__init__(number, record.query, record.at)
-        self.in_doubt = record.mark == SENT
+        super().__init__(number, record.query, record.at, in_doubt=record.mark == SENT)
         self.ledger = ledger
         self.offset = record.offset
 
@@ -38,11 +36,14 @@ class SpoolEntry(Entry):
         Raises:
             OSError: the ledger cannot be written.
         """
-        with suppress(FileNotFoundError):  # then nobody will send it again
+        try:
             self.ledger.end(self.offset) if mark == SETTLED else self.ledger.strike(self.offset, mark)
+        except FileNotFoundError:
+            return  # then nobody will send it again
 
     def purged(self) -> bool:
         """True if somebody had it erased."""
-        with suppress(OSError):
+        try:
             return self.ledger.purged(self.offset)
-        return False
+        except OSError:
+            return False

@@ -21,11 +21,14 @@ class Outages:
 
     Args:
         books: what is said is said through them.
+
+    Attributes:
+        last: what was believed when it was last told.
     """
 
     def __init__(self, books: Books) -> None:
         self._books = books
-        self._last = State.OPEN
+        self.last = State.OPEN
         self._stop_told = False
         self._told: dict[str, float] = {}
 
@@ -38,17 +41,17 @@ class Outages:
             now: the clock, seconds.
             waiting: events that are not settled.
         """
-        if state is self._last:
+        if state is self.last:
             return
         if state is State.OPEN:
-            self._last = state
+            self.last = state
             if self._stop_told:
                 self._stop_told = False
                 self._books.tell("deliveries to the events API go on; %d events wait", waiting)
             return
         if verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
             return  # an older call; what went wrong is heard from another
-        self._last = state
+        self.last = state
         if now - self._told.get(verdict.reason, -math.inf) >= _QUIET:
             self._told[verdict.reason] = now
             self._stop_told = True

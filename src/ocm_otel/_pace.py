@@ -18,6 +18,7 @@ import math
 import random as _random
 from typing import TYPE_CHECKING
 
+from ocm_otel._limit import Limit
 from ocm_otel._outlook import WAITS, Outlook, Start, State, backoff
 from ocm_otel._verdict import Failure, Fate, judge_failure
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 
 _EVENT_WAIT = (0.2, 60.0)
-_FIRST_LIMIT = 4.0
 #: That many failures with nothing but failures in between, and it is the API, not the events.
 _STREAK = 3
 #: An event with that many strikes fails by itself: its failures are no evidence against the API.
@@ -58,7 +58,6 @@ class Pace:
 
     Attributes:
         outlook: what is shared with other processes.
-        limit: calls that may be under way at once for now.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Pace:
         waits: dict[State, tuple[float, float]] | None = None,
     ) -> None:
         self.outlook = Outlook()
-        self.limit = 1.0  # until the first good answer: a wrong key is to cost one call, not four
+        self._limit = Limit(max_concurrency)
         self._most = float(max_concurrency)
         self._gap = 1.0 / max_rate if max_rate else 0.0
         self._burst = max(1.0, (max_rate or 0.0) / 10.0) - 1.0
@@ -80,7 +79,6 @@ class Pace:
         self._careful = careful
         self._random = random
         self._waits = {**WAITS, **(waits or {})}
-        self._proven = False
         self._streak = 0
         self._out = 0  # calls under way …
         self._period = 0  # … and those of them that started since the state changed
@@ -89,6 +87,11 @@ class Pace:
         self._patience = _PATIENCE
         self._newest = -math.inf  # when the newest call started that was answered well
         self._revived = math.inf  # when silence ended
+
+    @property
+    def limit(self) -> float:
+        """How many calls may be under way at once for now."""
+        return self._limit.value
 
     @property
     def state(self) -> State:
@@ -102,7 +105,7 @@ class Pace:
             return math.inf
         wait = max(0.0, outlook.next - now) if self._gap else 0.0
         if outlook.state is State.OPEN:
-            if self._fresh < int(self.limit):
+            if self._fresh < int(self._limit.value):
                 return wait
             return max(wait, self._quiet + self._patience - now)  # then a probe, for those under way hang
         if self._fresh >= MOST_PROBES:
@@ -114,6 +117,10 @@ class Pace:
         probe = 0
         if self._gap or self.outlook.state is not State.OPEN or not self._has_room():
             probe = self._take_turn(now)
+        return self._begun(now, probe)
+
+    def _begun(self, now: float, probe: int) -> Start:
+        """Note that a call starts."""
         if self._fresh == 0:
             self._quiet = max(self._quiet, now)
         self._fresh += 1
@@ -169,7 +176,7 @@ class Pace:
         return outlook.probe if outlook.state is not State.OPEN else 0
 
     def _has_room(self) -> bool:
-        return self._fresh < int(self.limit)
+        return self._fresh < int(self._limit.value)
 
     def _lease(self, state: State) -> float:
         """Return the seconds that the answer to a probe is waited for before somebody else asks."""
@@ -201,10 +208,7 @@ class Pace:
         if start.at >= self._newest:
             self._newest, self._patience = start.at, max(_PATIENCE, 2.0 * (now - start.at))
         if outlook.state is State.OPEN:
-            # Doubles in each round trip while it is small, then grows by one.
-            grow = 1.0 if self.limit < self._most / 2 else 1.0 / self.limit
-            self.limit = min(self._most, self.limit + grow if self._proven else _FIRST_LIMIT)
-            self._proven = True
+            self._limit.good(now - start.at, now, used=self._fresh + 1 >= int(self._limit.value))
             return
         asked = start.probe > 0 and start.period == self._period
         if now < outlook.told or (not asked and outlook.state is State.THROTTLED and now < outlook.until):
@@ -219,7 +223,7 @@ class Pace:
         step = outlook.step if state is outlook.state else 0
         first, longest = self._waits[state]
         if state is State.THROTTLED and state is outlook.state:
-            self.limit = max(1.0, self.limit / 2.0)
+            self._limit.halve()
         if verdict.wait is None:  # from probe to probe, however long an answer takes
             begun = start.at if start.probe and state in (State.AWAY, State.SILENT) else now
             until = max(now + first / 2.0, begun + backoff(step, first, longest, self._random))
@@ -236,12 +240,11 @@ class Pace:
         self._period += 1
         self._fresh = 0
         if outlook.state is State.THROTTLED:
-            self.limit = max(1.0, self.limit / 2.0)
+            self._limit.halve()
         if outlook.state is State.OPEN:
             self._streak = 0
             self._quiet = now
-            self._proven = True
             if before is not State.THROTTLED:
-                self.limit = min(self._most, _FIRST_LIMIT)
+                self._limit.restart()
             if before is State.SILENT:
                 self._revived = now

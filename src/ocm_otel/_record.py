@@ -31,6 +31,7 @@ _MARKS = frozenset((OWED, SENT, SETTLED))
 _NOT_ZERO = re.compile(rb"[^\x00]")
 _END = re.compile(rb"[\n\x00]")
 _NAMED = re.compile(rb"[\n\x00][+>-] (\w+) (\d+) ([\d.]+ [^ \n\x00]+ ([^ \n\x00]+))(?=\n)")
+_WHOLE = re.compile(rb"([+>-]) ([0-9a-f]{8}) ([0-9]{1,5}) (([0-9.]+) ([!-~]+)(?: [!-~]+)?)(?=\n)")
 _OWED_ONE = re.compile(rb"[\n\x00][+>] ")
 
 
@@ -54,10 +55,11 @@ class Record(NamedTuple):
 
 def encode(query: str, at: float, event_id: str | None = None) -> bytes:
     """Return the record of an event that is owed."""
-    payload = b"%.3f %b" % (at, query.encode("ascii"))
-    if event_id is not None:
-        payload += b" " + (event_id if _PLAIN.fullmatch(event_id) else quote(event_id, safe="")).encode("ascii")
-    return b"+ %08x %d %b\n" % (crc32(payload), len(payload), payload)
+    if event_id is None:
+        payload = f"{at:.3f} {query}"
+    else:
+        payload = f"{at:.3f} {query} {event_id if _PLAIN.fullmatch(event_id) else quote(event_id, safe='')}"
+    return f"+ {crc32(payload.encode('ascii')):08x} {len(payload)} {payload}\n".encode("ascii")
 
 
 def parse(line: bytes, start: int, stop: int) -> Record | None:
@@ -84,6 +86,10 @@ def parse(line: bytes, start: int, stop: int) -> Record | None:
 
 def find(data: bytes | mmap.mmap, start: int, end: int) -> Record | None:
     """Return the first record, torn or whole, that begins between `start` and `end`; None if there is none."""
+    if (usual := _WHOLE.match(data, start, end)) is not None:
+        mark, checksum, length, payload, at, query = usual.groups()
+        if crc32(payload) == int(checksum, 16) and len(payload) == int(length) and at.count(b".") < 2:
+            return Record(start, usual.end() + 1, mark[0], float(at), query.decode("ascii"))
     while start < end:
         if data[start] == 0:
             found = _NOT_ZERO.search(data, start, end)

@@ -86,7 +86,8 @@ class Spool:
         """
         if self._let_go:
             return None
-        self._sort_out()
+        if self._lanes.filled:
+            self._sort_out()
         try:
             while self._backlog:
                 if (entry := self._lend(self._backlog[0])) is not None:
@@ -127,7 +128,7 @@ class Spool:
         self._tally.add(entry.query, column)
         self._strike(entry, SETTLED)
         self._ended += 1
-        if isinstance(entry, SpoolEntry) and entry.ledger not in self._backlog:
+        if isinstance(entry, SpoolEntry) and entry.ledger.retired and entry.ledger not in self._backlog:
             self._finish(entry.ledger)
 
     def set_aside(self, entry: Entry, reason: str, now: float) -> None:

@@ -15,6 +15,7 @@ import fcntl
 import mmap
 import os
 import secrets
+import struct
 import time
 from contextlib import suppress
 from hashlib import sha256
@@ -43,6 +44,7 @@ _SIZE = 16 * 4096
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _REST = 60.0
 _DAY = 86_400
+_COUNT = struct.Struct("<Q")
 
 
 class NoTally:
@@ -90,13 +92,14 @@ class Tally(NoTally):
     def add(self, query: str, column: int) -> None:
         """Count an answer about the event of this query; an empty one stands for an event that cannot be read."""
         try:
-            day, second = divmod(int(self._clock()), _DAY)
-            if day != self._day and not self._closed:
-                self._begin(day)
+            hour = int(self._clock()) // 3600
+            if hour // 24 != self._day and not self._closed:
+                self._begin(hour // 24)
             if (data := self._map) is not None:
-                place = _place(second // 3600, self._slot(data, query), column)
-                count = int.from_bytes(data[place : place + 8], "little") + 1
-                data[place : place + 8] = count.to_bytes(8, "little")
+                kind = query[5 : query.find("&")] if "&" in query else query[5:]
+                slot = self._slots.get(kind)
+                place = _place(hour % 24, self._slot(data, kind) if slot is None else slot, column)
+                data[place : place + 8] = _COUNT.pack(_COUNT.unpack_from(data, place)[0] + 1)  # one store
         except (OSError, ValueError) as error:
             self._not_before = time.monotonic() + _REST
             if self._books is not None:
@@ -154,11 +157,10 @@ class Tally(NoTally):
         if self._fold is not None:
             self._fold(self._folder)
 
-    def _slot(self, data: mmap.mmap, query: str) -> int:
-        """Return the slot of the type in a query; that of all others if there is none left for it."""
-        kind = query.removeprefix("type=").partition("&")[0]
-        slot = self._slots.get(kind)
-        if slot is None and kind and len(self._slots) < MOST_TYPES:
+    def _slot(self, data: mmap.mmap, kind: str) -> int:
+        """Return the slot of a type that has none; that of all others if there is none left for it."""
+        slot = None
+        if kind and len(self._slots) < MOST_TYPES:
             slot = self._slots[kind] = len(self._slots)
             text = kind.encode("ascii")
             if len(text) > _LONGEST:

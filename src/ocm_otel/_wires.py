@@ -143,7 +143,8 @@ class Wires:
             outcome = Failure.BROKEN
         else:
             line.until = until
-            self._earliest = min(self._earliest, until)
+            if until < self._earliest:
+                self._earliest = until
             if wanted != line.wanted or line.wire.descriptor not in self._lines:
                 self._await(line, wanted)
             return

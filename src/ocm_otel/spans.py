@@ -70,7 +70,9 @@ class _SpanDoor(Door):
             if opened:
                 _show(span, attributes)
             if TYPE in attributes:
-                self.cut(attributes, getattr(getattr(span, "_attributes", None), "max_value_len", None))
+                limit = getattr(getattr(span, "_attributes", None), "max_value_len", None)
+                if limit is not None:
+                    self.cut(attributes, limit)
                 self._take_span(span, attributes, baggage)
             elif dropped:
                 self.pushed_out(attributes)
