@@ -11,38 +11,23 @@ from __future__ import annotations
 
 import re
 import zlib
-from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING
+
+from ocm_otel._head import NotHTTP, read_head
+
+if TYPE_CHECKING:
+    from ocm_otel._head import Head
 
 #: How much of a body is read: an answer of the API has some hundred bytes.
 MOST_BODY = 64 * 1024
 #: How much of heads is read, those of 1xx answers included, and of the lines between chunks.
 MOST_HEAD = 64 * 1024
 
-_STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?:[ \t]|\r?$)")
 _CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
 
 
-#: Heads up to this many bytes are remembered: one differs from the one before by its date, once a second.
-_REMEMBERED = 1024
 _BODILESS = (101, 204, 304)
-
-
-class NotHTTP(Exception):
-    """What came is no answer in HTTP/1.1."""
-
-
-class _Head(NamedTuple):
-    """What a head says: `length` is None if it has none or an unusable one, `measured` is True if it has any."""
-
-    status: int
-    keeps: bool
-    length: int | None
-    measured: bool
-    coding: bytes
-    retry_after: str | None
-    encoding: str
 
 
 class Answer:
@@ -120,7 +105,7 @@ class Answer:
                 return False
             end, after = found.span()
         self._heads += after
-        head = _read_again(rest[:end]) if end < _REMEMBERED else _read(rest[:end])
+        head = read_head(rest[:end])
         if self._heads > MOST_HEAD:
             raise NotHTTP
         self._rest = rest[after:]
@@ -134,7 +119,7 @@ class Answer:
             self._take(head)
         return True
 
-    def _take(self, head: _Head) -> None:
+    def _take(self, head: Head) -> None:
         """Take what matters of the answer's head: how long its body is, and what the verdict needs."""
         status, self.retry_after, self.encoding = head.status, head.retry_after, head.encoding
         self.status = status
@@ -220,40 +205,3 @@ def unpacked(body: bytes) -> bytes:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MOST_BODY)
     except zlib.error:
         return body
-
-
-def _read(head: bytes) -> _Head:
-    """Return what a head says.
-
-    Raises:
-        NotHTTP: it is none.
-    """
-    lines = head.split(b"\n")
-    said = _STATUS.match(lines[0])
-    if said is None:
-        raise NotHTTP
-    length: bytes | None = None
-    connection = coding = b""
-    retry_after, encoding = None, ""
-    for line in lines[1:]:
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name == b"content-length":
-            value = value.strip()
-            # Two that differ are no length at all (RFC 9112, section 6.3).
-            length = value if length is None or length == value else b"?"
-        elif name == b"transfer-encoding":
-            coding += value.strip().lower()
-        elif name == b"connection":
-            connection += value.lower()
-        elif name == b"retry-after" and retry_after is None:
-            retry_after = value.strip().decode("latin-1")
-        elif name == b"content-encoding":
-            encoding = value.strip().decode("latin-1").lower()
-    usable = length is not None and length.isdigit() and len(length) < 16
-    keeps = said[1] != b"0" and b"close" not in connection
-    measure = int(length) if usable and length is not None else None
-    return _Head(int(said[2]), keeps, measure, length is not None, coding, retry_after, encoding)
-
-
-_read_again = lru_cache(maxsize=64)(_read)

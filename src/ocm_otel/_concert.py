@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ocm_otel._head import LONGEST_WAIT
 from ocm_otel._outlook import WAITS, Outlook, Start, State, backoff
 from ocm_otel._pace import Pace
-from ocm_otel._verdict import LONGEST_WAIT, Fate
+from ocm_otel._verdict import Fate
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
+from ocm_otel._marks import Marks
 from ocm_otel._outages import Outages
 from ocm_otel._outlook import State
 from ocm_otel._pace import SUSPECT
@@ -71,7 +72,7 @@ class Courier:
         self._believed = State.OPEN
         self._seen: Entry | None = None  # was taken in this very moment, so nobody had it erased meanwhile
         self._outages = Outages(books)
-        self._marks: list[tuple[int, Callable[[], object]]] = []
+        self._marks = Marks(self._lent, self.has_ready)
         self._over = False
 
     def due(self, now: float, wall: float = 0.0) -> Call | None:
@@ -173,8 +174,8 @@ class Courier:
     def mark(self, done: Callable[[], object]) -> None:
         """Call `done` as soon as everything that is in the journal at this moment is settled."""
         # Not by number: of two writers at once, the one with the higher number may be the first to offer.
-        self._marks.append((self._taken + self._journal.waiting() - len(self._lent), done))
-        self._look_at_marks()
+        self._marks.add(self._taken + self._journal.waiting() - len(self._lent), done)
+        self._marks.look(self._taken)
 
     def oldest(self) -> float | None:
         """Return when the oldest event that was taken and not settled was accepted, seconds since 1970."""
@@ -238,20 +239,8 @@ class Courier:
         """Book the end of an entry, and let go who waited for it."""
         del self._lent[entry.number]
         self._books.add(column, reason)
-        self._look_at_marks() if self._marks else None
-
-    def _look_at_marks(self) -> None:
-        """Let go of those whose events are all settled."""
-        oldest = next(iter(self._lent.values()), (math.inf,))[0]
-        if self._marks and self._marks[0][0] >= oldest:
-            return  # they stand in the order of their last events
-        still = []
-        for last, done in self._marks:
-            if oldest > last and (self._taken >= last or not self.has_ready()):
-                done()
-            else:
-                still.append((last, done))
-        self._marks = still
+        if self._marks:
+            self._marks.look(self._taken)
 
     def _again(self, entry: Entry, verdict: Verdict, now: float, delay: float) -> None:
         """Let an entry wait for its next call: for its own time, or with all others."""

@@ -1,9 +1,9 @@
 """How long the worker may go on in one go, so that the application does not feel it.
 
-Only one thread at a time runs Python. A worker with a backlog lets go of the interpreter for microseconds only, which is
-too short for a thread that wakes up to take it, so that thread waits for as long as the interpreter's switch interval, 5
-ms. Where nobody else wants it the worker goes on as fast as it can; where somebody does, it works in short turns and
-rests in between. That somebody does is seen by this: the worker was put to sleep in the middle of its work.
+Only one thread at a time runs Python. A worker with a backlog lets go of the interpreter for microseconds only. That is
+too short for a thread that wakes up to take it, so that thread waits for the interpreter's whole switch interval, 5 ms.
+Where nobody else wants it the worker goes on as fast as it can; where somebody does, it works in short turns and rests
+in between. That somebody does is seen by this: the worker was put to sleep in the middle of its work.
 
 Pure: the clock and the count of sleeps come in.
 """
@@ -17,7 +17,7 @@ _SHORT, _LONG = 0.000_1, 0.005
 #: How many times as long as its turn the worker then rests.
 _RESTS = 4.0
 #: Seconds for which others are thought to be there after they were last noticed.
-_REMEMBERED = 1.0
+_REMEMBERED = 0.3
 
 
 class Courtesy:

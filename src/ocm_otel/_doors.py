@@ -56,15 +56,16 @@ def admit(
     Returns:
         True when the outbox took the event.
     """
-    reading = _tags.read(completed(tags, outbox.settings, beside), event_id=event_id)
-    event = reading.event
-    if reading.faults or event is None or event.lacks_course:
-        _book(outbox, reading)
+    event = judge(outbox, tags, event_id, beside).event
     return event is not None and outbox.put(event)
 
 
-def _book(outbox: Outbox, reading: _tags.Reading) -> None:
-    """Book the faults of a reading, and tell each kind once."""
+def judge(outbox: Outbox, tags: Mapping[str, object], event_id: str | None, beside: Beside) -> _tags.Reading:
+    """Return the event that `tags` describe, for `outbox`, and its faults; they are booked and told once.
+
+    The arguments are those of `admit`.
+    """
+    reading = _tags.read(completed(tags, outbox.settings, beside), event_id=event_id)
     event, faults = reading
     for fault in faults:
         _tell(outbox.books, fault, usable=event is not None)
@@ -80,6 +81,7 @@ def _book(outbox: Outbox, reading: _tags.Reading) -> None:
             event.type,
             _tags.COURSE,
         )
+    return reading
 
 
 def _tell(books: Books, fault: InvalidEvent, *, usable: bool) -> None:

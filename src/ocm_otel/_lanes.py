@@ -86,9 +86,8 @@ class Lanes:
 
     def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
         """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
-        closed = self._closed
-        if closed:
-            return closed
+        if self._closed:
+            return self._closed
         record = encode(event.query(), at, event.event_id)
         try:
             lane = self._free.pop() if self._free else None
@@ -125,14 +124,12 @@ class Lanes:
     def oldest(self) -> Ledger | None:
         """Return the lane with the oldest record that is owed, None if there is none."""
         if len(self._lanes) == 1:
-            return self._lanes[0] if self._lanes[0].peek() is not None else None
+            return self._lanes[0] if self._lanes[0].peek() else None
         heads = [(record.at, number) for number, lane in enumerate(self._lanes) if (record := lane.peek())]
         return self._lanes[min(heads)[1]] if heads else None
 
     def retired(self) -> list[Ledger]:
         """Return the lanes that are full, and forget that they were lanes."""
-        if not self.filled:
-            return []
         self.filled = False
         full = [lane for lane in tuple(self._lanes) if lane.retired]
         for lane in full:
@@ -234,10 +231,7 @@ class Lanes:
         """Return the name of a failure, after which the disk is left alone for a moment."""
         if self._closed:  # the end came in between, and whatever went wrong is its consequence
             return self._closed
-        if isinstance(error, NoRoom):
-            self._why = error.reason
-        else:
-            self._why = _REASONS.get(error.errno or 0, "disk-failed")
+        self._why = error.reason if isinstance(error, NoRoom) else _REASONS.get(error.errno or 0, "disk-failed")
         if self._clock() >= self._rest_until:
             self._rest_until = self._clock() + _REST
         return self._why

@@ -107,10 +107,7 @@ class Ledger:
         return self.written - self.ended
 
     def append(self, record: bytes) -> bool:
-        """Write a record behind the last one; False if there is no room for it.
-
-        It can be read only after `publish`, so that its writer can book it first.
-        """
+        """Write a record behind the last one, to be read after `publish`; False if there is no room for it."""
         start, data = self._shown[0], self._map
         end = start + len(record)
         if end > self.size or self.gone or data is None:
@@ -158,8 +155,6 @@ class Ledger:
         """
         if self._next is not None:
             return self._next
-        if self._read >= self._shown[0]:
-            return None
         data = self._mapped(self.size)
         while self._read < (end := min(self._shown[0], self.size)):
             record = find(data, self._read, end)

@@ -69,9 +69,7 @@ class Outbox:
     ) -> None:
         said = list(said)
         self.settings = Settings.from_env(report=said.append) if settings is None else settings
-        self._given = journal
-        self._transport = transport
-        self._pace = pace
+        self._given, self._transport, self._pace = journal, transport, pace
         self._closed = ""
         self._recent, self._meter_provider = recent or Recent(), meter_provider
         self._set_up(said)

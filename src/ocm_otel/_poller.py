@@ -10,42 +10,55 @@ import select
 import socket
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from ocm_otel._wire import Wire
 
 #: What can be waited for; `GONE` comes unasked: the other side has ended the connection.
 READ, WRITE = select.POLLIN, select.POLLOUT
 GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 _HALF = getattr(select, "POLLRDHUP", 0)
 _LONGEST = 86_400.0
-_MOST = 512
-
+_MOST = 64
 # gevent takes `epoll` away from whom it patches. What was loaded before that keeps it, and its threads with it.
 _Epoll = getattr(select, "epoll", None)
 
 _Outcome = TypeVar("_Outcome")
 
 
+class HasDescriptor(Protocol):
+    """Something that can be waited for while it has a descriptor; -1 if it has none."""
+
+    descriptor: int
+
+
 class Poller:
     """Waits for any number of descriptors, and for its bell.
 
-    One thread at a time waits and says for what; any thread rings.
-
-    Raises:
-        OSError: there are too many open files.
+    One thread at a time waits and says for what; any thread rings. It has no descriptors of its own before `open`.
     """
 
     def __init__(self) -> None:
         self._wanted: dict[int, int] = {}
+        self._poll: Any = None
+        self._bell: socket.socket | None = None
+        self._string: socket.socket | None = None
+
+    def open(self) -> None:
+        """Make all that it needs; calling it again changes nothing.
+
+        Raises:
+            OSError: there are too many open files.
+        """
+        if self._string is not None:
+            return
         self._poll = _Epoll() if _Epoll is not None else select.poll()
-        self._bell, self._string = socket.socketpair()
-        self._bell.setblocking(False)
-        self._string.setblocking(False)
-        self._poll.register(self._bell.fileno(), READ)
+        bell, string = socket.socketpair()
+        bell.setblocking(False)
+        string.setblocking(False)
+        self._poll.register(bell.fileno(), READ)
+        self._bell, self._string = bell, string
 
     def watch(self, descriptor: int, wanted: int) -> None:
         """Wait for `wanted` of a descriptor from now on, and for its end."""
@@ -62,44 +75,43 @@ class Poller:
             with suppress(OSError, KeyError):
                 self._poll.unregister(descriptor)
 
-    def wait(self, seconds: float, most: int = _MOST) -> list[tuple[int, int]]:
-        """Return what has come: descriptors, each with what came of it; at most `most` of them.
+    def wait(self, seconds: float) -> list[tuple[int, int]]:
+        """Return what has come: descriptors, each with what came of it; some at a time.
 
         Args:
             seconds: how long to wait for the first, 0 for not at all. The bell ends the wait, too.
-            most: so many at a time.
         """
         seconds = min(max(seconds, 0.0), _LONGEST)
         if _Epoll is not None:
-            came = self._poll.poll(seconds, most)
+            came = self._poll.poll(seconds, _MOST)
         else:  # it rounds down, and a wait that ends too early would be repeated in haste
             came = self._poll.poll(seconds * 1000 + (seconds > 0))
-        bell = self._bell.fileno()
-        if any(descriptor == bell for descriptor, _ in came):
+        bell = self._bell
+        if bell is not None and any(descriptor == bell.fileno() for descriptor, _ in came):
             with suppress(OSError):
-                self._bell.recv(4096)
-            came = [(descriptor, what) for descriptor, what in came if descriptor != bell]
-        return came
+                bell.recv(4096)
+            return [(descriptor, what) for descriptor, what in came if descriptor != bell.fileno()]
+        return list(came)
 
     def ring(self) -> None:
         """End the wait that is under way, or the next one; never raises."""
-        with suppress(OSError):  # it rings already
-            self._string.send(b"!")
+        if (string := self._string) is not None:
+            with suppress(OSError):  # it rings already
+                string.send(b"!")
 
     def close(self) -> None:
         """Give the descriptors back."""
-        if _Epoll is not None:
-            self._poll.close()
-        self._bell.close()
-        self._string.close()
+        for one in (self._bell, self._string, self._poll if _Epoll is not None else None):
+            if one is not None:
+                one.close()
 
     def __del__(self) -> None:
         # Not earlier: whoever rings has a hold on us, and must not meet another file under the same number.
-        with suppress(AttributeError, OSError):
+        with suppress(OSError):
             self.close()
 
 
-def drive(wire: Wire, calling: Generator[tuple[int, float], bool, _Outcome]) -> _Outcome:
+def drive(wire: HasDescriptor, calling: Generator[tuple[int, float], bool, _Outcome]) -> _Outcome:
     """Carry the call of one connection to its end, in this thread."""
     try:
         wanted, until = next(calling)

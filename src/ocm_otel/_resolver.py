@@ -12,7 +12,7 @@ from ocm_otel._threads import start_thread
 
 Addresses = list[Any]
 
-#: Seconds for which an answer is used again, and for which the news that there is none is: many connections ask at once.
+#: Seconds for which an answer is used again, and the news that there is none: many connections ask at once.
 _FRESH, _FRESH_FAILURE = 5.0, 0.1
 
 

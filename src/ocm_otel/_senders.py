@@ -1,11 +1,12 @@
 """The senders: threads that make one call after the other, each over a connection that it keeps.
 
-They are for calls that httpx makes, which keeps its thread until a call is over. One driver hands out the calls, and hears from any thread what came of each. A call that hangs can be cut; its
-sender is then free again.
+They are for calls that httpx makes, for such a call keeps its thread until it is over. One driver hands out the calls,
+and hears from any thread what came of each. A call that hangs can be cut; its sender is then free again.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 from queue import SimpleQueue
@@ -15,12 +16,11 @@ from ocm_otel._threads import start_thread
 from ocm_otel._verdict import Failure, judge_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ocm_otel._books import Books
     from ocm_otel._client import Client, Connection
     from ocm_otel._courier import Call
-    from ocm_otel._poller import Poller
     from ocm_otel._verdict import Verdict
 
 
@@ -29,25 +29,26 @@ class Senders:
 
     Args:
         client: what the calls have in common.
-        poller: what the driver waits with.
         books: where a failure of our own is counted.
         answered: told in the driver's thread what each call meant.
         post: has the driver do something, from any thread.
         timeout: seconds that one call may take.
+
+    Attributes:
+        earliest: never: each sender minds the time of its own call.
     """
 
     def __init__(
         self,
         client: Client,
-        poller: Poller,
         books: Books,
         answered: Callable[[Call, Verdict], object],
         post: Callable[[Callable[[], object]], object],
         *,
         timeout: float,
     ) -> None:
+        self.earliest = math.inf
         self._client = client
-        self._poller = poller
         self._books = books
         self._answered = answered
         self._post = post
@@ -74,9 +75,8 @@ class Senders:
             self._send(connection, call, min(self._timeout, max(0.001, end - time.monotonic())))
             connection.close()
 
-    def wait(self, seconds: float, most: int) -> None:
-        """Wait for the bell: what came of a call is posted."""
-        self._poller.wait(seconds)
+    def take_in(self, came: Sequence[tuple[int, int]], end: float) -> None:
+        """Nothing is to be done: what came of a call is posted."""
 
     def cut(self, call: Call) -> None:
         """Cut the connection of a call that hangs; one that has no sender yet is not made any more."""

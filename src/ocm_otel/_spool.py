@@ -57,9 +57,7 @@ class Spool:
         self._lanes = Lanes(account, books, most_bytes=most_bytes, sync=sync, clock=clock)
         self._backlog: deque[Ledger] = deque()  # full or adopted ones with records to be read
         self._homes: dict[Ledger, LedgerSet] = {}  # of the adopted ones
-        self._adopted = 0
-        self._taken = 0
-        self._ended = 0
+        self._adopted = self._taken = self._ended = 0
         self._let_go = False
 
     # --- any thread ---------------------------------------------------------------------------------------

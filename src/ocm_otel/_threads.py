@@ -16,6 +16,7 @@ from __future__ import annotations
 import _thread
 import contextvars
 import os
+import resource
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ _begin, _allocate = _thread.start_new_thread, _thread.allocate_lock
 
 _FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
 _NOT_OURS = signal.valid_signals() - _FAULTS
+
+_MY_OWN: int | None = getattr(resource, "RUSAGE_THREAD", None)
 
 _PROGRAMS = {"uwsgi", "pyuwsgi", "uwsgi-core"}
 
@@ -83,6 +86,13 @@ def _apart(target: Callable[[], object]) -> None:
     if threading.get_native_id() != os.getpid():  # a greenlet of gevent's is in the main thread
         signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
     target()
+
+
+def sleeps() -> int:
+    """Return how often this thread was put to sleep so far, for want of the interpreter, say; 0 where nobody counts."""
+    if _MY_OWN is None:
+        return 0
+    return resource.getrusage(_MY_OWN).ru_nvcsw
 
 
 def hindrances() -> list[str]:

@@ -11,16 +11,12 @@ Pure: the clock comes in as an argument, the answer as plain values.
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, replace
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import lru_cache
 
-#: The longest Retry-After that is honoured to the letter, in seconds; past it we ask once an hour.
-LONGEST_WAIT = 3_600.0
+from ocm_otel._head import retry_seconds
 
 #: Bodies up to this many bytes are remembered, with what they meant.
 _REMEMBERED = 512
@@ -167,14 +163,14 @@ def _judge(status: int, body: bytes, retry_after: str | None, now: float) -> Ver
     if status in (401, 403):
         return _judge_lockout(status, body)
     if status == 429:
-        return _judge_throttling(body, _seconds(retry_after, now))
+        return _judge_throttling(body, retry_seconds(retry_after, now))
     if 300 <= status < 400:
         words = f"The server redirects (HTTP {status}), which is never followed: check the endpoint."
         return Verdict(Fate.LOCKED_OUT, "redirect", words)
     if 400 <= status < 500:
         return _judge_client_error(status, body)
     if 500 <= status < 600:
-        wait = _seconds(retry_after, now)
+        wait = retry_seconds(retry_after, now)
         return Verdict(Fate.RETRY, f"http-{status}", f"The events API has a problem (HTTP {status}).", wait=wait)
     return _FAILURES[Failure.NOT_HTTP]
 
@@ -237,26 +233,3 @@ def _json(body: bytes) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
-
-
-def _seconds(retry_after: str | None, now: float) -> float | None:
-    """Return the seconds that a Retry-After asks for: a number or a date (RFC 9110, section 10.2.3).
-
-    What cannot be read is as if it were not there; the past is now; the absurd is an hour.
-    """
-    if retry_after is None or len(retry_after) > 64:
-        return None
-    text = retry_after.strip()
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            when = parsedate_to_datetime(text)
-            # Without a zone (RFC 9110's asctime form) GMT is meant, not the zone of this machine.
-            seconds = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() - now
-        except (ValueError, TypeError, OverflowError, IndexError):
-            return None
-    else:
-        if not math.isfinite(seconds) or seconds < 0:
-            return None
-    return min(max(seconds, 0.0), LONGEST_WAIT)

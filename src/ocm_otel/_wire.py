@@ -49,10 +49,7 @@ _LEFT: list[socket.socket] = []
 
 
 class _Failed(Exception):
-    """The call ended without an answer."""
-
-    def __init__(self, failure: Failure) -> None:
-        self.failure = failure
+    """The call ended without an answer; its only argument says why."""
 
 
 class Wire:
@@ -105,10 +102,9 @@ class Wire:
                 wanted = _receive(sock, answer, end)
         except _Failed as failed:
             self.close()
-            return answer if answer.status else failed.failure
-        if answer.reusable:
-            self._rested = time.monotonic()
-        else:
+            return answer if answer.status else failed.args[0]
+        self._rested = time.monotonic()
+        if not answer.reusable:
             self.close()
         return answer
 
@@ -145,7 +141,7 @@ class Wire:
                 yield from self._connect(family, kind, protocol, address, now + (end - now) / (len(found) - at))
                 return
             except _Failed as failed:
-                failure = failed.failure
+                failure = failed.args[0]
                 self.close()
                 if failure is Failure.UNTRUSTED:
                     break
@@ -219,10 +215,7 @@ class Wire:
 
 
 def _send(sock: socket.socket, request: bytes) -> tuple[int, bytes]:
-    """Send as much as can be; return what to wait for, and what is left.
-
-    If it fails, the server has no whole request, so it cannot have counted.
-    """
+    """Return what to wait for and what is left to send; if it fails, no whole request is there to be counted."""
     try:
         return WRITE, request[sock.send(request) :]
     except (BlockingIOError, ssl.SSLWantWriteError):

@@ -18,7 +18,7 @@ from ocm_otel._verdict import Failure, misconfigured
 from ocm_otel._wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ocm_otel._answer import Answer
     from ocm_otel._books import Books
@@ -52,6 +52,9 @@ class Wires:
         answered: told what each call meant.
         post: has the driver do something, from any thread.
         timeout: seconds that one call may take.
+
+    Attributes:
+        earliest: when the time of a call is over, at the earliest.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Wires:
         self._idle: deque[_Line] = deque()  # those that are open at the right
         self._lines: dict[int, _Line] = {}  # those that are open, by descriptor
         self._unplaced: set[_Line] = set()  # those that wait for an address
-        self._earliest = math.inf  # no call's time is over before
+        self.earliest = math.inf  # no call's time is over before
 
     def hand_out(self, call: Call, end: float) -> None:
         """Begin a call; what comes of it is heard later, or at once if it cannot be made."""
@@ -84,25 +87,24 @@ class Wires:
             return
         line.call = call
         line.calling = line.wire.call(self._client.request(call.entry.query), time.monotonic() + self._timeout)
-        self._advance(line, None)
+        self._advance(line, came=None)
 
-    def wait(self, seconds: float, most: int) -> None:
-        """Take in what has come and what it means; waits `seconds` at most until something does.
+    def take_in(self, came: Sequence[tuple[int, int]], end: float) -> None:
+        """Take in what has come and what it means, as much of it as there is time for.
 
         Args:
-            seconds: 0 for not at all.
-            most: answers to take in.
+            came: what the poller has seen; it sees again what is left.
+            end: when to stop, by `time.monotonic`.
         """
-        if self._earliest < math.inf:
-            seconds = min(seconds, self._earliest - time.monotonic())
-        came = self._poller.wait(seconds, most)
         for descriptor, what in came:
             line = self._lines.get(descriptor)
             if line is not None and line.call is not None:
                 self._advance(line, came=True, gone=what & GONE)
             elif line is not None:  # the server ended it, or said something that nobody asked for
                 line.wire.close()
-        if len(came) < most and time.monotonic() >= self._earliest:
+            if time.monotonic() > end:
+                return  # what has not been looked at is in time, whatever the clock says
+        if time.monotonic() >= self.earliest:
             self._expire()
 
     def cut(self, call: Call) -> None:
@@ -131,7 +133,7 @@ class Wires:
         """Return the lines that have a call."""
         return [line for line in (*self._lines.values(), *self._unplaced) if line.call is not None]
 
-    def _advance(self, line: _Line, came: bool | None, gone: int = 0) -> None:
+    def _advance(self, line: _Line, *, came: bool | None, gone: int = 0) -> None:
         """Go on with a call until it waits again, or has ended."""
         try:
             wanted, until = line.calling.send(came)  # type: ignore[union-attr, arg-type] # None begins it
@@ -143,8 +145,7 @@ class Wires:
             outcome = Failure.BROKEN
         else:
             line.until = until
-            if until < self._earliest:
-                self._earliest = until
+            self.earliest = min(self.earliest, until)
             if wanted != line.wanted or line.wire.descriptor not in self._lines:
                 self._await(line, wanted)
             return
@@ -181,4 +182,4 @@ class Wires:
         for line in [line for line in self._busy() if line.until <= now]:
             self._unplaced.discard(line)
             self._advance(line, came=False)
-        self._earliest = min((line.until for line in self._busy()), default=math.inf)
+        self.earliest = min((line.until for line in self._busy()), default=math.inf)

@@ -19,16 +19,15 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from ocm_otel._carrier import Carrier
+from ocm_otel._courtesy import Courtesy
 from ocm_otel._poller import Poller
-from ocm_otel._process import importing
-from ocm_otel._threads import start_thread
-from ocm_otel._verdict import Failure, judge_failure
+from ocm_otel._threads import sleeps, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocm_otel._books import Books
-    from ocm_otel._carrier import Carrier
     from ocm_otel._client import Client
     from ocm_otel._courier import Call, Courier
     from ocm_otel._journal import Journal
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 #: Seconds that the worker rests after something in it failed that should not.
 _REST = 1.0
-#: Answers that are taken in at a time.
-_MOST = 64
 
 
 class Worker:
@@ -69,10 +66,9 @@ class Worker:
         self._books = books
         self._delay = delay
         self._inbox: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._make_client = client
-        self._timeout = timeout
-        self._poller: Poller | None = None
-        self._carrier: Carrier | None = None
+        self._poller = Poller()
+        self._carrier = Carrier(client, self._poller, books, self._answered, self._post, timeout=timeout)
+        self._courtesy = Courtesy()
         self._asleep = False
         self._not_before = -math.inf
         self._stopped = False
@@ -86,7 +82,7 @@ class Worker:
         """See to it that an event that was just offered gets on its way."""
         if self._asleep:
             self._asleep = False
-            self._ring()
+            self._poller.ring()
         elif self._thread is None:
             self._start()
 
@@ -109,26 +105,20 @@ class Worker:
         thread = self._thread
         if thread is None:
             if self._driving.acquire(blocking=False):
-                self._close()
+                self._carrier.close()
                 self._driving.release()
         elif thread is not threading.current_thread():
             thread.join(max(0.0, end - time.monotonic()))
 
     def leave(self) -> None:
         """Give back, in a forked child, the descriptors: all of them are the parent's."""
-        if self._carrier is not None:
-            self._carrier.leave()
-        if self._poller is not None:
-            self._poller.close()
+        self._carrier.leave()
+        self._poller.close()
 
     def _post(self, action: Callable[[], object]) -> None:
         """Have the worker do something, from any thread."""
         self._inbox.put(action)
-        self._ring()
-
-    def _ring(self) -> None:
-        if (poller := self._poller) is not None:
-            poller.ring()
+        self._poller.ring()
 
     # --- the worker's thread ------------------------------------------------------------------------------
 
@@ -138,7 +128,7 @@ class Worker:
             return True  # it runs, or somebody else is at it
         try:
             if self._thread is None:
-                self._poller = self._poller or Poller()
+                self._poller.open()
                 self._thread = start_thread("ocm-otel-worker", self._run)
         except (RuntimeError, OSError) as error:  # no thread to be had, or no open file
             self._books.add("failed_thread", type(error).__name__)
@@ -163,7 +153,7 @@ class Worker:
                     self._books.add("failed_worker", type(error).__name__)
                     text = "the worker failed (%s) and goes on"
                     self._books.report("failed_worker", text, type(error).__name__)
-        self._close()
+        self._carrier.close()
 
     def _drive(self, end: float, done: threading.Event) -> None:
         """Do the worker's work in this thread until `done` or `end`."""
@@ -171,7 +161,7 @@ class Worker:
             if not self._driving.acquire(timeout=max(0.0, end - time.monotonic())):
                 return
             try:
-                self._poller = self._poller or Poller()
+                self._poller.open()
                 self._step(end)
             except Exception as error:  # noqa: BLE001 - the border: whoever waits is told False, and no more
                 self._books.add("failed_worker", type(error).__name__)
@@ -181,17 +171,22 @@ class Worker:
 
     def _step(self, end: float) -> None:
         """Hand out what is due, then wait for whatever comes first, until `end` at most."""
-        now = time.monotonic()
+        began = now = time.monotonic()
+        turn, slept = self._courtesy.turn(now), sleeps()
         if now >= self._next_watch:
             self._journal.adopt()
             self._next_watch = now + (self._journal.watch_every or math.inf)
         self._see_to_late(now)
         if now >= self._not_before or self._courier.awaited:
             # Not past the end: a call that cannot be waited for would only be ambiguous.
-            while not self._stopped and (now := time.monotonic()) < end:
+            while not self._stopped and now < end and now < turn:
                 if (call := self._courier.due(now, time.time())) is None:
                     break
-                self._carry(call, end)
+                self._carrier.hand_out(call, end)
+                now = time.monotonic()
+        rest = self._courtesy.rest(began, now, sleeps() - slept)
+        if rest and self._courier.under_way and not self._courier.awaited:
+            time.sleep(rest)
         self._asleep = True
         if self._courier.has_ready():
             self._asleep = False  # a further event would not change what we wait for
@@ -206,10 +201,10 @@ class Worker:
             self._not_before = time.monotonic() + self._delay
 
     def _take_in(self, wait: float) -> None:
-        """Wait for an answer or an action, and take in all that came meanwhile."""
-        waiting = self._carrier or self._poller
-        if waiting is not None:
-            waiting.wait(wait if self._inbox.empty() else 0.0, _MOST)
+        """Wait for an answer or an action, and take in what came meanwhile."""
+        latest = min(wait, self._carrier.earliest - time.monotonic())
+        came = self._poller.wait(latest if self._inbox.empty() else 0.0)
+        self._carrier.take_in(came, self._courtesy.turn(time.monotonic()))
         try:
             while True:
                 self._inbox.get_nowait()()
@@ -221,38 +216,12 @@ class Worker:
         if self._courier.late_in(now) <= 0:
             self._take_in(0.0)
             for late in self._courier.late(now, time.time()):
-                if self._carrier is not None:
-                    self._carrier.cut(late)
-
-    def _carry(self, call: Call, end: float) -> None:
-        """See to it that a call is made."""
-        if self._carrier is None:
-            try:
-                self._carrier = self._made()
-            except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
-                self._books.add("failed_client", type(error).__name__)
-                self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
-                self._answered(call, judge_failure(Failure.MISCONFIGURED))
-                return
-        self._carrier.hand_out(call, end)
-
-    def _made(self) -> Carrier:
-        """Return what makes the calls; its import is paid here, in the background, at the first event."""
-        client = self._make_client()
-        with importing:
-            from ocm_otel._carrier import carrier
-        poller = self._poller = self._poller or Poller()
-        return carrier(client, poller, self._books, self._answered, self._post, timeout=self._timeout)
-
-    def _close(self) -> None:
-        if self._carrier is not None:
-            self._carrier.close()
+                self._carrier.cut(late)
 
     def _stop(self) -> None:
         """Let the senders end once they have made the calls that they have, and this thread with them."""
         self._stopped = True
-        if self._carrier is not None:
-            self._carrier.stop()
+        self._carrier.stop()
 
     def _answered(self, call: Call, verdict: Verdict) -> None:
         """Settle a call, in the worker's thread."""

@@ -49,11 +49,14 @@ OWNED = {
         },
         {"_settings"} | SPOOL | PROGRAMS,
     ),
-    "sockets": ({"socket", "socketserver", "http.server", "selectors", "select"}, {"_wire"} | PROGRAMS),
+    "sockets": ({"socket", "socketserver", "http.server", "selectors", "select"}, {"_wire", "_poller", "_resolver"} | PROGRAMS),
     "an event loop": ({"asyncio"}, {"_outbox"} | PROGRAMS),
 }  # fmt: skip
 
-DECIDERS = {"_event", "_tags", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer"}
+DECIDERS = {
+    "_event", "_tags", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer", "_head", "_limit", "_marks",
+    "_courtesy",
+}  # fmt: skip
 EFFECTS = {
     "time", "threading", "socket", "os", "pathlib", "asyncio", "logging", "uuid.uuid1", "uuid.uuid4",
     "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.now", "open", "print", "input",

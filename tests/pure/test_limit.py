@@ -28,7 +28,7 @@ class API:
 
 
 def drain(limit, api, answers, now=0.0):
-    """Let as many calls as the limit allows be under way until so many are answered; return the time, and the limits."""
+    """Let as many calls as may be under way until so many are answered; return the time, and the limits."""
     out, began, limits = [], now, []
     for _ in range(answers):
         while len(out) < int(limit.value):
@@ -42,7 +42,7 @@ def drain(limit, api, answers, now=0.0):
 
 @pytest.mark.parametrize("most", [16, 32, 256])
 def test_an_api_with_room_is_used_to_the_full(most):
-    """Where each answer takes as long however many there are, the limit goes to what is allowed, in a few round trips."""
+    """Where an answer takes as long however many there are, the limit goes to what is allowed, in a few round trips."""
     limit = Limit(most)
     took, _ = drain(limit, API(0.1, 10_000), most * 20)
     assert limit.value == most
@@ -55,7 +55,7 @@ def test_an_api_that_serves_so_many_at_once(room, jitter):
     """The limit settles where all of the API's places are taken, and not many more calls wait for one."""
     limit = Limit(256)
     took, limits = drain(limit, API(0.02, room, jitter), 20_000)
-    assert sum(limits[2_000:]) / len(limits[2_000:]) < 3 * room
+    assert sum(limits[2_000:]) / len(limits[2_000:]) < 4 * room
     assert max(limits[2_000:]) < 8 * room
     assert took < 1.1 * (20_000 * 0.02 / room)
 

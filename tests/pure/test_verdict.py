@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocm_otel._verdict import LONGEST_WAIT, Failure, Fate, judge, judge_failure
+from ocm_otel._head import LONGEST_WAIT
+from ocm_otel._verdict import Failure, Fate, judge, judge_failure
 
 NOW = 1_780_000_000.0
 DENY = b'{"message": "User is not authorized to access this resource with an explicit deny"}'

@@ -26,8 +26,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from ocm_otel import Event, Settings
 from ocm_otel._answer import MOST_BODY
 from ocm_otel._client import Client
-from ocm_otel._verdict import Fate
 from ocm_otel._poller import drive
+from ocm_otel._verdict import Fate
 from ocm_otel._wire import Place, Wire
 
 KEY = "very-Secret-Key-4711"
