@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
-from ocm_otel._answer import Answer, NotHTTP
+from ocm_otel._answer import Answer
+from ocm_otel._head import NotHTTP
 from ocm_otel._poller import READ, WRITE
 from ocm_otel._verdict import Failure
 

@@ -49,7 +49,10 @@ OWNED = {
         },
         {"_settings"} | SPOOL | PROGRAMS,
     ),
-    "sockets": ({"socket", "socketserver", "http.server", "selectors", "select"}, {"_wire", "_poller", "_resolver"} | PROGRAMS),
+    "sockets": (
+        {"socket", "socketserver", "http.server", "selectors", "select"},
+        {"_wire", "_poller", "_resolver"} | PROGRAMS,
+    ),
     "an event loop": ({"asyncio"}, {"_outbox"} | PROGRAMS),
 }  # fmt: skip
 
