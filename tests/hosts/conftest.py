@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -248,17 +248,6 @@ def drain(environment: Callable[..., dict[str, str]]) -> Callable[..., None]:
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
     return run
-
-
-#: Instrumentations that every program needs; to load all that are installed takes seconds of a processor.
-KEPT = {"logging", "ocm"}
-
-
-@pytest.fixture(scope="session")
-def unneeded() -> Callable[..., str]:
-    """Names the instrumentations that a program with one framework, or none, can do without."""
-    there = {point.name for point in entry_points(group="opentelemetry_instrumentor")}
-    return lambda *frameworks: ",".join(sorted(there - {*frameworks} - KEPT))
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ BURST = Path(__file__).with_name("sites") / "burst.py"
     [[sys.executable, str(BURST), "processor"], ["opentelemetry-instrument", sys.executable, str(BURST)]],
     ids=["processor", "by-name"],
 )
-def test_a_thousand_among_many(environment, emulator, without_upstream, command):
+def test_a_thousand_among_many(environment, emulator, without_upstream, unneeded, command):
     """1,000 tagged spans among 30,000 others in a tight loop arrive once each; the API takes 20 ms an answer."""
     emulator.latency = 0.02
     variables = environment(
         OTEL_TRACES_EXPORTER="ocm",
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=unneeded(),
         OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT="30000",
         # So small a queue of the SDK's own loses most of what goes through it; events by name do not.
         OTEL_BSP_MAX_QUEUE_SIZE="32",
