@@ -15,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan
 from ocm_otel._doors import last_resort
 from ocm_otel._hooks import Hook
 from ocm_otel._tags import TYPE
+from ocm_otel._variables import sdk_disabled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +39,14 @@ class Unrecorded:
         self._hooks: list[Hook] = []
 
     def watch(self, processor: SpanProcessor, door: Door) -> None:
-        """Book a tag that is set on such a span at the newest of the doors.
+        """Book a tag that is set on such a span at the newest of the doors, unless OpenTelemetry is switched off.
 
         Args:
             processor: whose door it is; when nobody has it any more, it is not told.
             door: counts and tells it.
         """
+        if sdk_disabled():  # then there is no other span, and nobody wants to hear of it
+            return
         self._doors[weakref.ref(processor, self._forget)] = door
         if not self._hooks:
             methods = (("set_attribute", self._one), ("set_attributes", self._many), ("add_event", self._event))

@@ -124,6 +124,17 @@ def test_which_modes_of_the_sampler_lose_a_late_tag(outbox: Outbox, mode: str, l
     assert outbox.books.snapshot().accepted == (0 if lost else 2)
 
 
+def test_nothing_is_told_where_opentelemetry_is_switched_off(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `OTEL_SDK_DISABLED` no span is recorded, as somebody wanted it: a tag on one is not counted as lost."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(OCMSpanProcessor(outbox=outbox))
+    with provider.get_tracer("t").start_as_current_span("GET") as span:
+        tag_late(span)
+    provider.shutdown()
+    assert outbox.books.snapshot().reasons == {}
+
+
 GONE = """
 import gc
 from opentelemetry.sdk.trace import TracerProvider
