@@ -59,7 +59,7 @@ def shell(script: str) -> str:
     env = {**os.environ, "PATH": bin_folder + os.pathsep + os.environ["PATH"]}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
-        cwd=ROOT, env=env, text=True, timeout=50, check=False,
+        cwd=ROOT, env=env, text=True, timeout=150, check=False,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == 0, f"exit code {done.returncode} of:\n{script}\n{done.stdout}"

@@ -27,7 +27,7 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHONS = nox.project.python_versions(PROJECT)
 OTEL = ("oldest", "newest")
 #: The doors without a program of their own.
-DOORS = [f"tests/doors/test_{name}.py" for name in ("bad_input", "identity", "lines", "one_event", "spans")]
+DOORS = [f"tests/doors/test_{name}.py" for name in ("bad_input", "identity", "lines", "one_event", "spans", "upstream")]
 #: The rooms that threads, forks, signals and the interpreter's end go through.
 INTERPRETED = ("erasure", "ledger", "meters", "outbox", "pacefile", "spool", "tally", "threads", "worker")
 
@@ -147,7 +147,7 @@ ENDS = ("1.39", "newest")
 ONCE = ("tests/hosts/test_burst.py", "tests/hosts/test_sites.py")
 
 #: What the hosts need besides, where there is a release of it that goes with OpenTelemetry's.
-FURTHER = {"1.44": ("yaml", "vendors"), "newest": ("yaml",)}
+FURTHER = {"1.44": ("yaml", "vendors"), "newest": ("yaml", "newest")}
 
 
 def constrained(session: nox.Session, lines: list[str]) -> list[str]:

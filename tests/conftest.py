@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -27,6 +28,17 @@ UPSTREAM = re.compile(
 def without_upstream() -> Callable[[str], str]:
     """Takes what is known to come from OpenTelemetry's own handler out of what a program printed."""
     return lambda printed: UPSTREAM.sub("", printed)
+
+
+#: Instrumentations that programs of the tests need; to load all that are installed takes seconds of a processor.
+KEPT = {"logging", "ocm", "structlog"}
+
+
+@pytest.fixture(scope="session")
+def unneeded() -> Callable[..., str]:
+    """Names the instrumentations that a program with one framework, or none, can do without."""
+    there = {point.name for point in entry_points(group="opentelemetry_instrumentor")}
+    return lambda *frameworks: ",".join(sorted(there - {*frameworks} - KEPT))
 
 
 @pytest.fixture(autouse=True, scope="session")

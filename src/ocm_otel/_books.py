@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextvars import Context
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -139,9 +140,13 @@ class Books:
             self.tell(message, *args)
 
     def tell(self, message: str, *args: object) -> None:
-        """Log `message` as a warning; for news of which there can be no storm. Never raises."""
+        """Log `message` as a warning; for news of which there can be no storm. Never raises.
+
+        In a context of its own: OpenTelemetry's handler lets nothing through that is logged while it handles a line,
+        and this may be told in the middle of one. It cannot go round: what is told bears no tag.
+        """
         try:
-            logger.warning(message, *args)
+            Context().run(logger.warning, message, *args)
             if _unheard() and logging.lastResort is not None:
                 logging.lastResort.handle(logger.makeRecord(logger.name, logging.WARNING, "", 0, message, args, None))
         except Exception as error:  # noqa: BLE001 - the application's own filters and handlers; counted

@@ -14,6 +14,7 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from ocm_otel._providers import loggers, tracers
+from ocm_otel._variables import sdk_disabled
 from ocm_otel.logs import OCMLogExporter
 from ocm_otel.spans import OCMSpanExporter
 
@@ -37,7 +38,8 @@ class NamedSpanExporter(OCMSpanExporter):
     def __init__(self, *, outbox: Outbox | None = None, **options: object) -> None:
         super().__init__(outbox=outbox, **options)
         try:
-            tracers.watch(self._door.outbox())
+            if not sdk_disabled():
+                tracers.watch(self._door.outbox())
         except Exception as error:  # noqa: BLE001 - raising here would take all of OpenTelemetry down
             self._door.failed(error)
 
@@ -57,7 +59,8 @@ class NamedLogExporter(OCMLogExporter):
     def __init__(self, *, outbox: Outbox | None = None, **options: object) -> None:
         super().__init__(outbox=outbox, **options)
         try:
-            loggers.watch(self._door.outbox())
+            if not sdk_disabled():
+                loggers.watch(self._door.outbox())
         except Exception as error:  # noqa: BLE001 - raising here would take all of OpenTelemetry down
             self._door.failed(error)
 

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from ocm_otel._doors import last_resort, shut
 from ocm_otel._hooks import Hook
+from ocm_otel._unrecorded import unrecorded
 from ocm_otel.logs import OCMLogRecordProcessor
 from ocm_otel.sampling import unwrap, wrap
 from ocm_otel.spans import OCMSpanProcessor
@@ -134,6 +135,7 @@ def _add_to_tracers(provider: TracerProvider, outbox: Outbox) -> Callable[[Trace
 
     def undo(provider: TracerProvider) -> None:  # given again, for kept here it would never be let go
         shut(processor)
+        unrecorded.leave(processor)
         if changed:
             unwrap(provider)
 

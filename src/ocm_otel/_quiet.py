@@ -17,13 +17,12 @@ from opentelemetry import context as otel_context
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOGGERS = (
-    "httpx",
-    "httpcore.connection",
-    "httpcore.http11",
-    "httpcore.http2",
-    "httpcore.proxy",
-    "httpcore.socks",
+#: httpx and what it is built on; and the other make of them, which can take the name of httpx in a process.
+_LOGGERS = tuple(
+    name + make + part
+    for make in ("", "2")
+    for name, parts in (("httpx", ("",)), ("httpcore", (".connection", ".http11", ".http2", ".proxy", ".socks")))
+    for part in parts
 )
 
 

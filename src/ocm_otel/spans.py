@@ -21,6 +21,7 @@ from ocm_otel._explain_doors import explain, of_span
 from ocm_otel._identity import Beside, from_baggage
 from ocm_otel._lines import without_cut_id
 from ocm_otel._tags import TYPE
+from ocm_otel._unrecorded import unrecorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -158,6 +159,7 @@ class OCMSpanProcessor(SpanProcessor):
     def __init__(self, *, outbox: Outbox | None = None, on_error: str | None = None) -> None:
         self._door = _SpanDoor(type(self).__name__, outbox, {}, on_error)
         self._reads_baggage = bool(self._door.baggage_keys)  # asked at each span, so it is known beforehand
+        unrecorded.watch(self, self._door)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Read the baggage if `baggage_keys` say so, for it is gone when the span ends; else do nothing."""

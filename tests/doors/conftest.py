@@ -86,7 +86,7 @@ def arrived(emulator: Emulator, outbox: Outbox) -> Arrived:
     """Waits until the outbox is empty and returns what the emulator counted, in a fixed order."""
 
     def look() -> list[tuple[str, str | None, str | None, str | None]]:
-        assert outbox.flush(10)
+        assert outbox.flush(60)
         names = ("type", "course_id", "user_id", "entity_id")
         return sorted((tuple(event[name] for name in names) for event in emulator.events()), key=repr)
 
@@ -102,7 +102,9 @@ def provider() -> Iterator[TracerProvider]:
 
 
 @pytest.fixture
-def run(emulator: Emulator, tmp_path: Path, without_upstream: Callable[[str], str]) -> Run:
+def run(
+    emulator: Emulator, tmp_path: Path, without_upstream: Callable[[str], str], unneeded: Callable[..., str]
+) -> Run:
     """Runs a program in a process of its own, whose environment leads to the emulator.
 
     A variable given as None is left out; `by_name` runs it under `opentelemetry-instrument`. It may take its
@@ -118,6 +120,7 @@ def run(emulator: Emulator, tmp_path: Path, without_upstream: Callable[[str], st
             "OTEL_EXPORTER_OCM_SPOOL_DIR": str(tmp_path / "spool"),
             "OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT": "30000",
             "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": unneeded(),
             **({"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true"} if BEFORE_0_61 else {}),
             **variables,
         }
@@ -130,7 +133,7 @@ def run(emulator: Emulator, tmp_path: Path, without_upstream: Callable[[str], st
             env=kept | {name: value for name, value in ours.items() if value is not None},
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=150,
             check=False,
         )
         done.stderr = without_upstream(done.stderr)

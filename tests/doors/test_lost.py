@@ -10,10 +10,12 @@ import structlog
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext
 
-from ocm_otel import OCMLogRecordProcessor, OCMProcessor, OCMSpanProcessor, Outbox, tags
+from ocm_otel import OCMLogRecordProcessor, OCMProcessor, OCMSampler, OCMSpanProcessor, Outbox, tags
 
-from .conftest import Arrived
+from .conftest import Arrived, Run
 
 SAVED = tags("course-save", course_id=7, user_id="annabelle")
 MANY = {f"attribute.{number}": number for number in range(10)}
@@ -72,6 +74,94 @@ def test_a_tag_that_may_have_been_cut(
     both = length == 9  # the type of 11 characters as well as the user of 9
     assert outbox.books.snapshot().reasons.get("lost", {}).get("cut", 0) == cut * (1 + both)
     assert told(caplog, "may have been cut") == bool(cut)
+
+
+def tag_late(span: Span) -> None:
+    """Tag a span that runs, in each of the ways that there are, and set what is no tag."""
+    span.set_attribute("http.route", "/")
+    span.set_attributes({"http.route": "/"})
+    span.add_event("opened")
+    span.set_attribute("ocm.event_type", "course-save")
+    span.set_attributes(SAVED)
+    span.add_event("saved", SAVED)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason", "said"),
+    [
+        ("dropped", "unsampled", "OTEL_TRACES_SAMPLER=ocm_record"),
+        ("nowhere", "no_span", "or use emit()"),
+        ("the caller's", "no_span", "or use emit()"),
+    ],
+)
+def test_a_tag_that_comes_late_to_a_span_that_is_not_recorded(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, place: str, reason: str, said: str
+) -> None:
+    """Such a span keeps nothing: each tag on it is counted as lost, and the first is told with what to do."""
+    provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    provider.add_span_processor(OCMSpanProcessor(outbox=outbox))
+    made = {
+        "dropped": lambda: provider.get_tracer("t").start_span("save"),
+        "nowhere": lambda: INVALID_SPAN,
+        "the caller's": lambda: NonRecordingSpan(SpanContext(5, 7, is_remote=True)),
+    }
+    for _ in range(2):
+        tag_late(made[place]())
+    provider.shutdown()
+    assert outbox.books.snapshot().reasons == {"lost": {reason: 6}}
+    assert told(caplog, said) == 1
+
+
+@pytest.mark.parametrize(("mode", "lost"), [("all", 0), ("entry", 0), ("tagged", 3), ("off", 3)])
+def test_which_modes_of_the_sampler_lose_a_late_tag(outbox: Outbox, mode: str, lost: int) -> None:
+    """What a mode of our sampler does not see on the span of a request is counted."""
+    provider = TracerProvider(sampler=OCMSampler(ALWAYS_OFF, mode=mode), shutdown_on_exit=False)
+    provider.add_span_processor(OCMSpanProcessor(outbox=outbox))
+    with provider.get_tracer("t").start_as_current_span("GET") as span:
+        tag_late(span)
+    provider.shutdown()
+    assert outbox.books.snapshot().reasons.get("lost", {}) == ({"unsampled": lost} if lost else {})
+    assert outbox.books.snapshot().accepted == (0 if lost else 2)
+
+
+def test_nothing_is_told_where_opentelemetry_is_switched_off(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `OTEL_SDK_DISABLED` no span is recorded, as somebody wanted it: a tag on one is not counted as lost."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(OCMSpanProcessor(outbox=outbox))
+    with provider.get_tracer("t").start_as_current_span("GET") as span:
+        tag_late(span)
+    provider.shutdown()
+    assert outbox.books.snapshot().reasons == {}
+
+
+GONE = """
+import gc
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import NonRecordingSpan
+from ocm_otel import OCMInstrumentor, OCMSpanProcessor, Outbox, tags
+
+own, seen = NonRecordingSpan.set_attribute, []
+outbox, provider = Outbox(), TracerProvider(sampler=ALWAYS_OFF)
+OCMInstrumentor().instrument(outbox=outbox, tracer_provider=provider)
+seen.append(NonRecordingSpan.set_attribute is own)
+OCMInstrumentor().uninstrument()
+seen.append(NonRecordingSpan.set_attribute is own)
+processor = OCMSpanProcessor(outbox=outbox)
+seen.append(NonRecordingSpan.set_attribute is own)
+del processor
+gc.collect()
+seen.append(NonRecordingSpan.set_attribute is own)
+provider.get_tracer("t").start_span("save").set_attributes(tags("late"))
+print(seen, outbox.books.snapshot().reasons)
+"""
+
+
+def test_nobody_looks_when_our_processors_are_gone(run: Run) -> None:
+    """While nobody wants to hear of it the methods of such a span are OpenTelemetry's own."""
+    done = run(GONE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[False, True, False, True] {}\n", "")
 
 
 @pytest.mark.parametrize(("line", "lost"), [(SAVED, 2), ({"a": 1}, 0)])

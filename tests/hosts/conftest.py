@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,7 @@ class Site:
     def stderr(self) -> str:
         return self._err.read_text()
 
-    def wait_until_up(self, timeout: float = 30) -> None:
+    def wait_until_up(self, timeout: float = 100) -> None:
         """Return when it takes connections; whatever came in the way is raised with what it said."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -80,7 +80,7 @@ class Site:
                 break
         raise AssertionError(f"no server came up: {self._process.poll()}\n{self.stderr}")
 
-    def wait_for_workers(self, count: int, timeout: float = 30) -> set[int]:
+    def wait_for_workers(self, count: int, timeout: float = 100) -> set[int]:
         """Return the ids of its processes once so many have answered; one that did not yet cannot be told to end."""
         deadline = time.monotonic() + timeout
         found: set[int] = set()
@@ -98,7 +98,7 @@ class Site:
             done = list(visitors.map(self._visit, [paths[first::WIDTH] for first in range(WIDTH)]))
         return sum(done, Counter())
 
-    def _connection(self, timeout: float = 30) -> contextlib.closing[HTTPConnection]:
+    def _connection(self, timeout: float = 100) -> contextlib.closing[HTTPConnection]:
         return contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=timeout))
 
     def _visit(self, paths: list[str]) -> Counter[int]:
@@ -125,14 +125,14 @@ class Site:
             list(visitors.map(go, paths))
 
     def end(self) -> int:
-        """Send SIGTERM and return the exit code; a site that does not end in 20 seconds is a failure."""
+        """Send SIGTERM and return the exit code; a site that does not end in a minute is a failure."""
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(20)
+        return self._process.wait(60)
 
     def interrupt(self) -> None:
         """Send SIGINT, as a person does with ^C, and return when the interpreter has ended in its own way."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(20)
+        self._process.wait(60)
 
     def kill(self) -> None:
         """End it, whatever it is doing, and its workers with it."""
@@ -162,7 +162,7 @@ class Collector(ThreadingHTTPServer):
                 self._spans += [(span, resource) for scope in group.scope_spans for span in scope.spans]
             self._came.notify_all()
 
-    def wait_for_requests(self, count: int, timeout: float = 20) -> bool:
+    def wait_for_requests(self, count: int, timeout: float = 100) -> bool:
         """Wait for the spans of so many requests; a request's span ends, and so comes, after those inside it."""
         served = Span.SpanKind.SPAN_KIND_SERVER
         with self._came:
@@ -241,24 +241,13 @@ def drain(environment: Callable[..., dict[str, str]]) -> Callable[..., None]:
     """Does what the next process would: deliver what those before it left behind."""
 
     def run(**variables: str | None) -> None:
-        command = ["ocm-otel", "spool", "drain", "--timeout", "30"]
+        command = ["ocm-otel", "spool", "drain", "--timeout", "60"]
         done = subprocess.run(
-            command, env=environment(**variables), capture_output=True, text=True, timeout=60, check=False
+            command, env=environment(**variables), capture_output=True, text=True, timeout=150, check=False
         )
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
     return run
-
-
-#: Instrumentations that every program needs; to load all that are installed takes seconds of a processor.
-KEPT = {"logging", "ocm"}
-
-
-@pytest.fixture(scope="session")
-def unneeded() -> Callable[..., str]:
-    """Names the instrumentations that a program with one framework, or none, can do without."""
-    there = {point.name for point in entry_points(group="opentelemetry_instrumentor")}
-    return lambda *frameworks: ",".join(sorted(there - {*frameworks} - KEPT))
 
 
 @pytest.fixture

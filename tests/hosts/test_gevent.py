@@ -22,10 +22,10 @@ PROGRAM = """
             gevent.sleep(0)
 
     gevent.joinall([gevent.spawn(visitor, number) for number in range(20)], raise_error=True)
-    assert outbox.flush(20)
+    assert outbox.flush(60)
     child = os.fork()
     assert outbox.put(Event("search", user_id="child" if child == 0 else "parent"))
-    assert outbox.flush(20)
+    assert outbox.flush(60)
     if child:
         os.waitpid(child, 0)
 """
@@ -45,7 +45,7 @@ def test_greenlets_and_a_fork(emulator, tmp_path):
         env=env,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import distribution
 
 import click
 import pytest
@@ -29,6 +30,21 @@ def test_other_names_are_not_there() -> None:
     """A name that the front door does not have is an AttributeError that says so."""
     with pytest.raises(AttributeError, match="no_such_name"):
         getattr(ocm_otel, "no_such_name")  # noqa: B009 - the point is the look-up by name
+
+
+def test_installed_it_takes_nothing_over() -> None:
+    """The package registers what can be named or switched off, and no configurator or distribution."""
+    groups = {point.group for point in distribution("ocm-otel").entry_points}
+    assert groups == {
+        "console_scripts",
+        "opentelemetry_environment_variables",
+        "opentelemetry_instrumentor",
+        "opentelemetry_logs_exporter",
+        "opentelemetry_sampler",
+        "opentelemetry_traces_exporter",
+        "opentelemetry_traces_sampler",
+        "pytest11",
+    }
 
 
 def test_the_doors_open_without_an_http_library() -> None:
