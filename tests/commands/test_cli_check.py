@@ -41,7 +41,7 @@ def check(
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
 
@@ -169,7 +169,7 @@ def test_what_was_left_behind_and_what_was_refused(emulator: Emulator, tmp_path:
     variables = {**leads_to(emulator), f"{PREFIX}SPOOL_DIR": str(tmp_path)}
     emulator.latency = 20.0
     program = "import os, ocm_otel\nfor _ in range(3): assert ocm_otel.emit('logout')\nos._exit(0)"
-    subprocess.run([sys.executable, "-c", program], env=CLEAN | variables, check=True, timeout=50)
+    subprocess.run([sys.executable, "-c", program], env=CLEAN | variables, check=True, timeout=150)
     emulator.latency = 0.0
     (account,) = tmp_path.iterdir()
     refused = {"query": "type=x", "at": 1.0, "refused_at": 2.0, "reason": "no-type-parameter", "attempts": 1}

@@ -36,7 +36,7 @@ def run(emulator: Emulator, tmp_path: Path) -> Run:
         before = [*EXPLAIN, "--json", str(tmp_path / "sums.json"), "--"] if command is None else command
         return subprocess.run(
             [*before, sys.executable, str(program)], env=CLEAN | leads | variables, input="typed\n",
-            capture_output=True, text=True, timeout=50, check=False,
+            capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
 
     return start
@@ -254,7 +254,7 @@ def test_a_program_that_dies_of_a_signal(run: Run) -> None:
 @pytest.mark.parametrize("arguments", [[], ["--", "/no/such/program"]])
 def test_wrong_use(arguments: list[str]) -> None:
     """Without a program, or with one that cannot be started: exit code 2, and no traceback."""
-    done = subprocess.run([*EXPLAIN, *arguments], env=CLEAN, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([*EXPLAIN, *arguments], env=CLEAN, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Error: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -271,7 +271,7 @@ def test_sigterm_reaches_the_program(emulator: Emulator, tmp_path: Path) -> None
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         process.terminate()
-        _, said = process.communicate(timeout=50)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 7
     assert "The program ended (exit code 7)." in said
 

@@ -39,7 +39,7 @@ HOSTILE = {
 def shown() -> tuple[subprocess.CompletedProcess[str], float]:
     """One run of the demo, and the seconds that it took."""
     began = time.monotonic()
-    done = subprocess.run(DEMO, env={**os.environ, **HOSTILE}, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(DEMO, env={**os.environ, **HOSTILE}, capture_output=True, text=True, timeout=150, check=False)
     return done, time.monotonic() - began
 
 
@@ -121,7 +121,7 @@ def test_the_emulator_can_be_kept() -> None:
             with browser.open(address.rstrip("/") + "/" + path, timeout=10) as page:
                 assert shown in page.read()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.communicate()
@@ -182,7 +182,7 @@ def test_an_example_prints_what_arrived(name: str) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(ROOT / "examples" / name)],
-        env=env, capture_output=True, text=True, timeout=50, check=False,
+        env=env, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert sorted(line for line in done.stdout.splitlines() if not line.startswith("{")) == ARRIVED[name]

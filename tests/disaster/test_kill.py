@@ -36,7 +36,7 @@ def test_an_idle_process_delivers_what_a_killed_one_left(emulator, machine):
     assert until(lambda: len(emulator.requests()) > 1)
     back = time.time()
     emulator.normally()
-    assert emulator.wait_for(500, 20)
+    assert emulator.wait_for(500, 60)
     assert until(lambda: second.books()["delivered"] == 500)
     assert tally(emulator.events()) == dict.fromkeys(names("a", 500), 1)
     first_after, last_after = (emulator.events()[place]["received_at"] - back for place in (0, -1))
@@ -224,7 +224,7 @@ def test_a_sibling_takes_over_and_leaves_the_living_alone(emulator, machine):
     here = machine(endpoint=emulator.endpoint)
     dies, lives, owes = here.puppet(), here.puppet(), here.puppet()
     assert lives.ask("put", "before", 10) == "10"
-    assert emulator.wait_for(10)
+    assert emulator.wait_for(10, 30)
     emulator.always(503)
     assert dies.ask("put", "dead", 200) == "200"
     assert owes.ask("put", "living", 200) == "200"
@@ -233,7 +233,7 @@ def test_a_sibling_takes_over_and_leaves_the_living_alone(emulator, machine):
     assert until(lambda: lives.books()["adopted"] + owes.books()["adopted"] == 200)
     assert time.monotonic() - killed < 5
     emulator.normally()
-    assert emulator.wait_for(410)
+    assert emulator.wait_for(410, 30)
     everybody = names("before", 10) | names("dead", 200) | names("living", 200)
     assert until(lambda: lives.books()["waiting"] + owes.books()["waiting"] == 0)
     assert tally(emulator.events()) == dict.fromkeys(everybody, 1)
@@ -249,7 +249,7 @@ def test_two_adopters_never_both_send(emulator, machine):
         first.kill()
     emulator.normally()
     heirs = [here.puppet() for _ in range(3)]
-    assert emulator.wait_for(300)
+    assert emulator.wait_for(300, 30)
     assert until(lambda: sum(heir.books()["delivered"] for heir in heirs) == 300)
     assert sum(heir.books()["adopted"] for heir in heirs) == 300
     assert set(tally(emulator.events()).values()) == {1}

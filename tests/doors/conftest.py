@@ -86,7 +86,7 @@ def arrived(emulator: Emulator, outbox: Outbox) -> Arrived:
     """Waits until the outbox is empty and returns what the emulator counted, in a fixed order."""
 
     def look() -> list[tuple[str, str | None, str | None, str | None]]:
-        assert outbox.flush(10)
+        assert outbox.flush(30)
         names = ("type", "course_id", "user_id", "entity_id")
         return sorted((tuple(event[name] for name in names) for event in emulator.events()), key=repr)
 
@@ -130,7 +130,7 @@ def run(emulator: Emulator, tmp_path: Path, without_upstream: Callable[[str], st
             env=kept | {name: value for name, value in ours.items() if value is not None},
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=150,
             check=False,
         )
         done.stderr = without_upstream(done.stderr)

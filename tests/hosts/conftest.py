@@ -68,7 +68,7 @@ class Site:
     def stderr(self) -> str:
         return self._err.read_text()
 
-    def wait_until_up(self, timeout: float = 30) -> None:
+    def wait_until_up(self, timeout: float = 60) -> None:
         """Return when it takes connections; whatever came in the way is raised with what it said."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -80,7 +80,7 @@ class Site:
                 break
         raise AssertionError(f"no server came up: {self._process.poll()}\n{self.stderr}")
 
-    def wait_for_workers(self, count: int, timeout: float = 30) -> set[int]:
+    def wait_for_workers(self, count: int, timeout: float = 60) -> set[int]:
         """Return the ids of its processes once so many have answered; one that did not yet cannot be told to end."""
         deadline = time.monotonic() + timeout
         found: set[int] = set()
@@ -98,7 +98,7 @@ class Site:
             done = list(visitors.map(self._visit, [paths[first::WIDTH] for first in range(WIDTH)]))
         return sum(done, Counter())
 
-    def _connection(self, timeout: float = 30) -> contextlib.closing[HTTPConnection]:
+    def _connection(self, timeout: float = 60) -> contextlib.closing[HTTPConnection]:
         return contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=timeout))
 
     def _visit(self, paths: list[str]) -> Counter[int]:
@@ -125,14 +125,14 @@ class Site:
             list(visitors.map(go, paths))
 
     def end(self) -> int:
-        """Send SIGTERM and return the exit code; a site that does not end in 20 seconds is a failure."""
+        """Send SIGTERM and return the exit code; a site that does not end in a minute is a failure."""
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(20)
+        return self._process.wait(120)
 
     def interrupt(self) -> None:
         """Send SIGINT, as a person does with ^C, and return when the interpreter has ended in its own way."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(20)
+        self._process.wait(120)
 
     def kill(self) -> None:
         """End it, whatever it is doing, and its workers with it."""
@@ -162,7 +162,7 @@ class Collector(ThreadingHTTPServer):
                 self._spans += [(span, resource) for scope in group.scope_spans for span in scope.spans]
             self._came.notify_all()
 
-    def wait_for_requests(self, count: int, timeout: float = 20) -> bool:
+    def wait_for_requests(self, count: int, timeout: float = 60) -> bool:
         """Wait for the spans of so many requests; a request's span ends, and so comes, after those inside it."""
         served = Span.SpanKind.SPAN_KIND_SERVER
         with self._came:

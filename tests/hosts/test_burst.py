@@ -27,7 +27,7 @@ def test_a_thousand_among_many(environment, emulator, without_upstream, command)
         OTEL_BSP_MAX_QUEUE_SIZE="32",
         OTEL_BSP_MAX_EXPORT_BATCH_SIZE="32",
     )
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stdout, without_upstream(done.stderr)) == (0, "looped\n", "")
     courses = Counter(event["course_id"] for event in emulator.events())
     assert courses == {str(number): 1 for number in range(1_000)}

@@ -45,10 +45,10 @@ def test_greenlets_and_a_fork(emulator, tmp_path):
         env=env,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert emulator.wait_for(202)
+    assert emulator.wait_for(202, 30)
     users = [event["user_id"] for event in emulator.events()]
     assert len(users) == len(set(users)) == 202

@@ -26,7 +26,7 @@ def counted(emulator) -> Counter[tuple[str, ...]]:
 def visit_and_end(site, emulator, collector=None) -> None:
     """Make all requests, wait for what comes of them, end the server, and see what came in."""
     assert site.visit(PATHS) == {200: REQUESTS}
-    emulator.wait_for(REQUESTS, 20)
+    emulator.wait_for(REQUESTS, 60)
     assert collector is None or collector.wait_for_requests(REQUESTS)
     assert site.end() in {0, -signal.SIGTERM}
     assert counted(emulator) == EVENTS

@@ -74,7 +74,7 @@ def run(environment, without_upstream):
         patient = {"OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT": "30000", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": OTHERS}
         done = subprocess.run(
             command, env=environment(**patient | variables),
-            cwd=SITES, capture_output=True, text=True, timeout=50, check=False,
+            cwd=SITES, capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
         done.stderr = without_upstream(done.stderr)
         return done
@@ -128,7 +128,7 @@ def test_a_fastapi_application(site, emulator, make_collector):
     )
     paths = [f"/courses/{n}/{('save', 'complete')[n % 2]}?user=user-{n % 17}&group=group-{n % 5}" for n in range(200)]
     assert running.visit(paths) == {200: 200}
-    emulator.wait_for(200, 20)
+    emulator.wait_for(200, 60)
     running.interrupt()  # at its own end OpenTelemetry exports what is left; after SIGTERM uvicorn has none
     assert courses(emulator) == {str(n): 1 for n in range(200)}
     assert len(emulator.requests()) == 200
