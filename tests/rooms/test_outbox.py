@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -15,7 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ocm_otel import Event, Outbox, Settings
+from ocm_otel import (
+    Event,
+    OCMHandler,
+    OCMLogExporter,
+    OCMLogRecordProcessor,
+    OCMSpanExporter,
+    OCMSpanProcessor,
+    Outbox,
+    Settings,
+)
 from ocm_otel.emulator import Answer
 
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"OK"}'
@@ -111,6 +121,32 @@ def test_time_limits_hold_against_a_silent_server(wire, make_outbox, how):
     assert now.balanced
     assert now.waiting == (50 if how == "flush" else 0)
     assert now.dropped == (0 if how == "flush" else 50)
+
+
+#: How a flush is asked for, with seconds at most.
+FLUSHES = {
+    "flush": lambda outbox, limit: outbox.flush(limit),
+    "aflush": lambda outbox, limit: asyncio.run(outbox.aflush(limit)),
+    **{
+        door.__name__: lambda outbox, limit, door=door: door(outbox=outbox).force_flush(int(limit * 1000))
+        for door in (OCMSpanProcessor, OCMSpanExporter, OCMLogRecordProcessor, OCMLogExporter)
+    },
+}
+
+
+@pytest.mark.parametrize("how", FLUSHES)
+def test_a_flush_keeps_to_its_time(wire, make_outbox, tmp_path, how):
+    """With 500 events on disk and a silent server a flush ends within 0.1 s of its time, whatever it is called."""
+    outbox = make_outbox(wire(silent).url, durability="disk", spool_dir=str(tmp_path))
+    for number in range(500):
+        outbox.put(Event("a", user_id=number))
+    for limit in (0.05, 0.3):
+        late = []
+        while len(late) < 20 and min(late, default=1) >= 0.1:  # a busy machine may be late now and then
+            started = time.monotonic()
+            assert FLUSHES[how](outbox, limit) is False
+            late.append(time.monotonic() - started - limit)
+        assert 0 <= min(late) < 0.1
 
 
 def test_the_default_time_limit_is_spent_once(wire, make_outbox):
@@ -295,6 +331,39 @@ def test_from_a_finalizer(emulator, outbox):
     gc.collect()
     assert outbox.flush(30)
     assert len(users(emulator)) == emulator.count == 600
+
+
+def test_from_a_logging_handler(emulator, outbox):
+    """A handler that tells an event of each of our messages, in whatever thread, neither hangs nor loses any."""
+    heard, door = [], OCMHandler(outbox=outbox)
+
+    class Chatty(logging.Handler):
+        def emit(self, record):
+            heard.append(threading.current_thread().name)
+            told = {"ocm.event_type": "a", "ocm.user_id": f"heard-{len(heard)}", "ocm.course_id": True}
+            door.handle(logging.makeLogRecord(told))  # the bad id is our next message, in the middle of this one
+            outbox.flush(0.1)
+
+    handler = Chatty()
+    logging.getLogger("ocm_otel").addHandler(handler)
+    try:
+        emulator.always(503)
+        outbox.books.report("ours", "a message in the thread of the application")
+        for number in range(20):
+            assert outbox.put(Event("a", user_id=f"plain-{number}"))
+        assert outbox.flush(0.5) is False
+        deadline = time.monotonic() + 30
+        while len(set(heard)) < 2 and time.monotonic() < deadline:
+            assert outbox.flush(0.1) is False
+        emulator.normally()
+        assert outbox.flush(30)
+    finally:
+        logging.getLogger("ocm_otel").removeHandler(handler)
+    assert outbox.flush(30)
+    assert len(set(heard)) == 2  # the application's, and that of the worker
+    assert set(users(emulator).values()) == {1}
+    assert len(users(emulator)) == emulator.count == 20 + len(heard)
+    assert outbox.books.snapshot().balanced
 
 
 # --- other processes --------------------------------------------------------------------------------------
