@@ -195,6 +195,7 @@ def test_send_into_silence(emulator: Emulator) -> None:
     assert done.returncode == 1
     assert "may have been counted" in done.stdout
     assert "It was not counted" not in done.stdout
+    assert emulator.wait_for(1, 30)
     assert emulator.count == 1
 
 

@@ -405,7 +405,7 @@ def test_a_living_process_adds_meanwhile(desk: Desk, emulator: Emulator) -> None
     assert desk.sent("--reason", "old", "--type", "course-click")["delivered"] == 40
     assert desk.run("purge", "--user", "living3", "--yes").returncode in (0, 1)
     assert living.wait(120) == 0
-    assert time.monotonic() - started < 40
+    assert time.monotonic() - started < 120
     living.stdout.close()
     assert desk.run("purge", "--user", "living3", "--yes").returncode in (0, 1)
     assert counted(emulator) == Counter(("course-click", f"old{n}") for n in range(40))
