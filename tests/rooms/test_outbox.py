@@ -461,6 +461,9 @@ def test_the_end_is_not_held_up(wire, run, case):
     assert min(took) < 0.5 + 0.6
 
 
+#: No call is given up because others were answered sooner: on a busy machine such a call counts a second time.
+PATIENT = {"ON_AMBIGUOUS": "discard", "TIMEOUT": "30000"}
+
 FORK = """
 parent = shared()
 for number in range({before}):
@@ -476,26 +479,26 @@ for child in range(5):
             grand = os.fork()
             if not grand:
                 emit("a", user_id=f"grandchild-{{child}}-{{grandchild}}")
-                os._exit(0 if shared().flush(15) else 3)
+                os._exit(0 if shared().flush(30) else 3)
             assert os.waitpid(grand, 0)[1] == 0
-        ok = shared().flush(15)
+        ok = shared().flush(30)
         now = shared().books.snapshot()
         os._exit(0 if ok and now.accepted == now.delivered == 20 else 4)
     pids.append(pid)
 assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 5
-assert parent.flush(15)
+assert parent.flush(30)
 assert parent.books.snapshot().delivered == {before}
 """
 
 
 @pytest.mark.parametrize(
     ("before", "hot"),
-    [(0, ""), (100, "assert shared().flush(15)"), (100, ""), (1, "time.monotonic()")],
+    [(0, ""), (100, "assert shared().flush(30)"), (100, ""), (1, "time.monotonic()")],
     ids=["cold", "idle", "hot", "importing"],
 )
 def test_fork(emulator, run, before, hot):
     """Children and their children deliver their own events, the parent its own, each once; nobody hangs."""
-    run(FORK.format(before=before, hot=hot), emulator.endpoint)
+    run(FORK.format(before=before, hot=hot), emulator.endpoint, **PATIENT)
     wanted = {f"parent-{number}" for number in range(before)}
     wanted |= {f"child-{child}-{number}" for child in range(5) for number in range(20)}
     wanted |= {f"grandchild-{child}-{grandchild}" for child in range(5) for grandchild in range(2)}
@@ -510,16 +513,16 @@ while time.monotonic() < end:
 pid = os.fork()
 if not pid:
     emit("a", user_id="child")
-    os._exit(0 if shared().flush(15) else 3)
+    os._exit(0 if shared().flush(30) else 3)
 assert os.waitpid(pid, 0)[1] == 0
-assert shared().flush(15)
+assert shared().flush(30)
 """
 
 
 @pytest.mark.parametrize("after", [0.001, 0.02, 0.06, 0.12])
 def test_fork_while_the_client_is_being_imported(emulator, run, after):
     """A fork at any moment of the first import leaves no child waiting for a lock of the parent's."""
-    run(IMPORTING.format(after=after), emulator.endpoint)
+    run(IMPORTING.format(after=after), emulator.endpoint, **PATIENT)
     assert users(emulator) == {"parent": 1, "child": 1}
 
 
@@ -528,7 +531,7 @@ def test_the_first_event_of_a_process_starts_the_only_thread(emulator, run):
     done = run(
         "shared(); repr(shared()); shared().flush()\n"
         "print(threading.active_count(), 'ocm_otel._client' in sys.modules)\n"
-        "emit('a'); shared().flush(15); print('ocm_otel._client' in sys.modules, 'httpx' in sys.modules)",
+        "emit('a'); shared().flush(30); print('ocm_otel._client' in sys.modules, 'httpx' in sys.modules)",
         emulator.endpoint,
     )
     assert done.stdout.split() == ["1", "False", "True", "False"]
