@@ -27,7 +27,7 @@ PREFIX = "OTEL_EXPORTER_OCM_"
 def ocm_otel(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command in an environment without any OTEL_ variables but the given ones."""
     return subprocess.run(
-        [*COMMAND, *arguments], env=CLEAN | variables, capture_output=True, text=True, timeout=50, check=False
+        [*COMMAND, *arguments], env=CLEAN | variables, capture_output=True, text=True, timeout=150, check=False
     )
 
 
@@ -91,7 +91,7 @@ def test_colours_are_for_terminals(variables: dict[str, str], coloured: bool) ->
         while piece := os.read(ours, 4096):
             shown += piece
     os.close(ours)
-    assert process.wait(50) == 0
+    assert process.wait(120) == 0
     assert b"endpoint" in shown
     assert (b"\x1b[" in shown) is coloured
 
@@ -195,6 +195,7 @@ def test_send_into_silence(emulator: Emulator) -> None:
     assert done.returncode == 1
     assert "may have been counted" in done.stdout
     assert "It was not counted" not in done.stdout
+    assert emulator.wait_for(1, 30)
     assert emulator.count == 1
 
 
@@ -353,7 +354,7 @@ def test_the_emulator_runs_until_told(
     assert variables[f"{PREFIX}ENDPOINT"].removesuffix("v2.0/events") in re.findall(r"report page +(\S+)", said)
     assert ocm_otel("send", "course-save", "--course-id", "7", **variables).returncode == 0
     process.send_signal(ending)
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
     kept = sqlite3.connect(file)
     assert kept.execute("SELECT type, course_id FROM events").fetchall() == [("course-save", "7")]
     kept.close()

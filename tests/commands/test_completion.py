@@ -13,7 +13,7 @@ PROGRAM = str(Path(sys.executable).with_name("ocm-otel"))
 def completed(words: str, current: int) -> list[str]:
     """Return what bash would offer for the word at a place."""
     env = os.environ | {"_OCM_OTEL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(current)}
-    done = subprocess.run([PROGRAM], env=env, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([PROGRAM], env=env, capture_output=True, text=True, timeout=150, check=False)
     return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
 
@@ -27,5 +27,5 @@ def test_a_shell_completes_commands_and_options() -> None:
 def test_the_script_of_a_shell_is_printed() -> None:
     """What the docs say to put into the shell's own file."""
     env = os.environ | {"_OCM_OTEL_COMPLETE": "zsh_source"}
-    done = subprocess.run([PROGRAM], env=env, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([PROGRAM], env=env, capture_output=True, text=True, timeout=150, check=False)
     assert "_OCM_OTEL_COMPLETE" in done.stdout, done.stderr

@@ -68,9 +68,9 @@ SUITE = """
 
     def test_emulator(ocm_emulator):
         app.test_client().post("/courses/9/save")
-        child = "from ocm_otel import Outbox, Event\\nwith Outbox() as o: assert o.put(Event('child')) and o.flush(10)"
+        child = "from ocm_otel import Outbox, Event\\nwith Outbox() as o: assert o.put(Event('child')) and o.flush(30)"
         subprocess.run([sys.executable, "-c", child], check=True)
-        assert ocm_emulator.wait_for(2)
+        assert ocm_emulator.wait_for(2, 30)
         assert sorted(event["type"] for event in ocm_emulator.events()) == ["child", "course-save"]
 
     def test_guard():
@@ -95,7 +95,7 @@ def run(folder: Path, *arguments: str, **variables: str) -> subprocess.Completed
     env = CLEAN | {"PYTHONPATH": str(folder), "XDG_STATE_HOME": str(folder / "state")} | variables
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-W", "error"]
     return subprocess.run(
-        [*command, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=55, check=False
+        [*command, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=150, check=False
     )
 
 
@@ -157,7 +157,7 @@ def test_it_may_be_loaded_before_pytest(tmp_path: Path) -> None:
     write(tmp_path, test_it="def test_it(ocm_events):\n    assert not len(ocm_events)\n")
     script = "import sys, ocm_otel, pytest; sys.exit(pytest.main(['-W', 'error', '-p', 'no:cacheprovider']))"
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=CLEAN, capture_output=True, timeout=50, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=CLEAN, capture_output=True, timeout=150, check=False)
     assert done.returncode == 0, done.stdout
 
 

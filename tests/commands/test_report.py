@@ -28,7 +28,7 @@ PREFIX = "OTEL_EXPORTER_OCM_"
 NINE = 1_795_424_400.0  # 2026-11-23, 09:00 UTC
 
 
-def until(condition: Callable[[], object], timeout: float = 15.0) -> bool:
+def until(condition: Callable[[], object], timeout: float = 60.0) -> bool:
     """Wait until `condition` is true; False if it was not within `timeout` seconds."""
     end, tick = time.monotonic() + timeout, threading.Event()
     while not condition():
@@ -53,7 +53,7 @@ class Place:
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run `ocm-otel …`."""
         return subprocess.run(
-            [*COMMAND, *arguments], env=self.env | variables, capture_output=True, text=True, timeout=50, check=False
+            [*COMMAND, *arguments], env=self.env | variables, capture_output=True, text=True, timeout=150, check=False
         )
 
     def told(self, *arguments: str) -> dict:
@@ -217,7 +217,7 @@ def test_a_user_is_erased_from_a_living_process(place: Place, child: subprocess.
     assert "Nothing in the account's directory names the user." in done.stdout
     assert named(place) == []
     place.emulator.normally()
-    assert place.emulator.wait_for(20, 20)
+    assert place.emulator.wait_for(20, 60)
     child.stdin.write("\n")
     child.stdin.flush()
     assert child.stdout.readline() == "20 True\n"

@@ -245,7 +245,7 @@ def test_a_hash_in_the_place_of_the_user(emulator, tmp_path, door):
         app.plain.handlers.clear()
         app.plain.propagate = True
     on_disk = b"".join(path.read_bytes() for path in Path(tmp_path).rglob("*") if path.is_file())
-    assert outbox.flush(10)
+    assert outbox.flush(30)
     wanted = hmac.new(b"pepper", b"ann@example.com", hashlib.sha256).hexdigest()
     assert [event["user_id"] for event in emulator.events()] == [wanted]
     assert b"menu-click" in on_disk

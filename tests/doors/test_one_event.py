@@ -432,7 +432,7 @@ read, write = os.pipe()
 if os.fork() == 0:
     outbox.put(Event("menu-click", event_id="a"))
     outbox.put(Event("course-click", course_id=1, event_id="b"))
-    outbox.flush(10)
+    outbox.flush(30)
     os.write(write, fresh().encode())
     os._exit(0)
 os.wait()

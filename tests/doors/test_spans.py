@@ -170,7 +170,7 @@ def test_a_span_with_an_error(make_outbox, emulator, provider, setting, argument
         span.set_status(Status(StatusCode.ERROR))
     with provider.get_tracer("t").start_as_current_span("well", attributes=tags("menu-click")):
         pass
-    assert outbox.flush(10)
+    assert outbox.flush(30)
     expected = {"menu-click", "course-save"} if sent else {"menu-click"}
     assert {event["type"] for event in emulator.events()} == expected
     assert outbox.books.snapshot().reasons.get("skipped", {}) == ({} if sent else {"span_error": 1})
@@ -183,7 +183,7 @@ def test_a_span_event_of_a_failed_span_counts(make_outbox, emulator, provider):
     with provider.get_tracer("t").start_as_current_span("save", attributes=SAVED) as span:
         span.add_event("clicked", tags("course-click", course_id=1))
         span.set_status(Status(StatusCode.ERROR))
-    assert outbox.flush(10)
+    assert outbox.flush(30)
     assert [event["type"] for event in emulator.events()] == ["course-click"]
 
 

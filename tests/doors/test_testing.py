@@ -169,12 +169,12 @@ def test_events_are_led_to_an_emulator(tracer) -> None:
         own = Outbox(Settings(api_key=emulator.key, endpoint=emulator.endpoint, durability="memory"))
         with own:
             own.put(Event("own"))
-            assert own.flush(10)
+            assert own.flush(30)
         assert own.books.snapshot().delivered == 1
         with Outbox(Settings(durability="memory")) as keyless:
             assert keyless.put(Event("led"))
-            assert keyless.flush(10)
-        assert emulator.wait_for(3)
+            assert keyless.flush(30)
+        assert emulator.wait_for(3, 30)
         assert sorted(event["type"] for event in emulator.events()) == ["course-save", "led", "own"]
 
 

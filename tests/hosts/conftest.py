@@ -127,12 +127,12 @@ class Site:
     def end(self) -> int:
         """Send SIGTERM and return the exit code; a site that does not end in a minute is a failure."""
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(60)
+        return self._process.wait(120)
 
     def interrupt(self) -> None:
         """Send SIGINT, as a person does with ^C, and return when the interpreter has ended in its own way."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(60)
+        self._process.wait(120)
 
     def kill(self) -> None:
         """End it, whatever it is doing, and its workers with it."""

@@ -49,6 +49,6 @@ def test_greenlets_and_a_fork(emulator, tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert emulator.wait_for(202)
+    assert emulator.wait_for(202, 30)
     users = [event["user_id"] for event in emulator.events()]
     assert len(users) == len(set(users)) == 202

@@ -86,7 +86,7 @@ def test_celery(environment, emulator, drain, tmp_path, unneeded):
     try:
         assert emulator.wait_for(40, 60), (once(emulator), (tmp_path / "log").read_text())
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(60) == 0
+        assert worker.wait(120) == 0
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)

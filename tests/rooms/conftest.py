@@ -100,7 +100,7 @@ class Wire:
         with contextlib.suppress(OSError):
             sock.close()
 
-    def wait(self, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
+    def wait(self, condition: Callable[[], bool], timeout: float = 60.0) -> bool:
         """Wait until `condition` holds."""
         with self.changed:
             return self.changed.wait_for(condition, timeout)
@@ -115,7 +115,7 @@ class Wire:
             with contextlib.suppress(OSError):
                 sock.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(30)
 
 
 def answering(answer: bytes) -> Callable[[Peer], None]:

@@ -220,7 +220,7 @@ def test_a_child_does_not_keep_its_parents_lock(tmp_path):
         [sys.executable, "-c", FORKED, str(tmp_path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE
     ) as parent:
         assert parent.stdout.readline().strip() == str(parent.pid).encode()
-        assert parent.wait(20) == 0
+        assert parent.wait(120) == 0
         account = Account(tmp_path, "e", "k")
         assert len(list(account.left_behind())) == 1
         account.close()
@@ -235,7 +235,7 @@ def test_a_fork_waits_for_a_lock_that_is_just_taken(tmp_path):
         thread.join(0.05)
         assert thread.is_alive()
         assert locks(tmp_path) == 0
-    thread.join(10)
+    thread.join(60)
     assert locks(tmp_path) == 1
     account.let_go()
     assert locks(tmp_path) == 0

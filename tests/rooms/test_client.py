@@ -94,13 +94,14 @@ def test_no_answer_after_the_request(wire, case, way):
     """The request left and no answer came: retried, and ambiguous; on our own way and through httpx."""
     behave, reasons = NO_ANSWER[case]
     server = wire(behave)
-    started = time.monotonic()
+    timeout, started = 0.3 if reasons == "silence" else 10.0, time.monotonic()
     with contextlib.closing(httpx.HTTPTransport()) as transport:
-        verdict = call(server.url, timeout=0.3, transport=transport if way == "httpx" else None)
+        verdict = call(server.url, timeout=timeout, transport=transport if way == "httpx" else None)
+    assert time.monotonic() - started < 5
     assert verdict.reason in reasons.split()
     assert (verdict.fate, verdict.ambiguous) == (Fate.RETRY, True)
+    assert server.wait(lambda: len(server.requests) > 0)  # a busy machine may read it when the call is over
     assert len(server.requests) == 1
-    assert time.monotonic() - started < 2
 
 
 def test_nobody_there():
@@ -142,6 +143,9 @@ def test_reset_in_the_middle_of_the_request(wire):
     assert verdict.ambiguous is (verdict.reason == "no-answer")
 
 
+#: Timeouts for a call that is to end by its timeout, but after the status came: a busy machine may be late with that.
+PATIENCE = (0.1, 1.0, 5.0)
+
 BROKEN_BODIES = {
     "short, closed": b"HTTP/1.1 %s\r\ncontent-length: 500\r\n\r\n{",
     "chunk cut": b"HTTP/1.1 %s\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{",
@@ -158,9 +162,11 @@ BROKEN_BODIES = {
 def test_a_body_that_breaks_off(wire, case, status, fate, then, way):
     """The status was said, so the answer is known, whatever becomes of the body."""
     server = wire(after_request(BROKEN_BODIES[case] % status, then))
-    timeout = 0.4 if then == "wait" else 5  # a busy machine is slow to answer
-    with contextlib.closing(httpx.HTTPTransport()) as transport:
-        verdict = call(server.url, timeout=timeout, transport=transport if way == "httpx" else None)
+    for timeout in PATIENCE if then == "wait" else (10.0,):
+        with contextlib.closing(httpx.HTTPTransport()) as transport:
+            verdict = call(server.url, timeout=timeout, transport=transport if way == "httpx" else None)
+        if verdict.reason != "silence":
+            break
     assert (verdict.fate, verdict.ambiguous) == (fate, False)
 
 
@@ -190,11 +196,15 @@ def test_an_endless_slow_body_takes_no_longer_than_the_timeout(wire):
             continue
 
     server = wire(behave)
-    started = time.monotonic()
-    verdict = call(server.url, timeout=0.3)
+    for timeout in (0.3, 0.5, 2.0):  # the longer ones for a busy machine
+        started = time.monotonic()
+        verdict = call(server.url, timeout=timeout)
+        took = time.monotonic() - started
+        if verdict.fate is Fate.DELIVERED and took < 2 * timeout + 0.4:
+            break
     over.set()
     assert verdict.fate is Fate.DELIVERED
-    assert 0.25 < time.monotonic() - started < 1
+    assert timeout - 0.05 < took < 2 * timeout + 0.4
 
 
 DRIBBLED = {
@@ -221,7 +231,7 @@ def test_an_answer_that_never_begins_takes_no_longer_than_the_timeout(wire, case
     verdict = call(server.url, timeout=0.3)
     over.set()
     assert (verdict.fate, verdict.reason, verdict.ambiguous) == (Fate.RETRY, "silence", True)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -263,7 +273,7 @@ def test_a_connection_that_cannot_be_kept(wire, case):
     for _ in range(3):
         said.clear()
         assert connection.send(QUERY, 5).fate is Fate.DELIVERED
-        assert case != "unasked" or said.wait(5)
+        assert case != "unasked" or said.wait(30)
     connection.close()
     assert (len(server.requests), server.connections) == (3, 3)
 
@@ -378,7 +388,7 @@ def test_a_kept_connection_that_the_server_closed(wire, how):
         gone.clear()
         verdict = connection.send(QUERY, 5)
         assert (verdict.fate, verdict.ambiguous) == (Fate.DELIVERED, False)
-        assert gone.wait(5)
+        assert gone.wait(30)
     connection.close()
     assert len(server.requests) == server.connections == 3
 
@@ -430,7 +440,7 @@ def test_a_plain_server_behind_https(wire):
         peer.say(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
 
     server = wire(behave)
-    verdict = call(server.url.replace("http:", "https:"), timeout=1)
+    verdict = call(server.url.replace("http:", "https:"), timeout=10)
     assert (verdict.reason, verdict.ambiguous) == ("no-tls", False)
 
 
@@ -681,7 +691,7 @@ def test_our_own_calls_leave_no_trace(wire, make_outbox, spans, caplog):
     token = context.attach(baggage.set_baggage("user", "ann"))
     with spans.tracer.start_as_current_span("request") as span:
         assert outbox.put(Event("course-save", user_id="unmistakable-user"))
-        assert outbox.flush(10)
+        assert outbox.flush(30)
         assert trace.get_current_span() is span
     context.detach(token)
     assert [span.name for span in spans.get_finished_spans()] == ["request"]
@@ -698,7 +708,7 @@ def test_other_calls_keep_theirs(wire, make_outbox, spans, caplog):
     server = wire(OK)
     outbox = make_outbox(server.url)
     outbox.put(Event("a"))
-    assert outbox.flush(10)
+    assert outbox.flush(30)
     with httpx.Client() as client:
         client.get(server.url)
     assert len(spans.get_finished_spans()) == 1

@@ -46,7 +46,7 @@ def test_the_metrics_are_the_books(emulator, meters):
     with Outbox(settings, meter_provider=provider) as outbox:
         for number in range(5):
             assert outbox.put(Event("course-save", course_id=number))
-        assert outbox.flush(10)
+        assert outbox.flush(30)
         seen, books = read(reader), outbox.books.snapshot()
     assert (books.accepted, books.delivered, books.refused) == (5, 4, 1)
     assert seen["ocm.events.accepted"] == {"": 5}
@@ -70,7 +70,7 @@ def test_what_waits_has_an_age(emulator, meters):
         assert seen["ocm.events.waiting"] == {"": 1}
         assert seen["ocm.events.oldest.age"][""] >= 0.3
         emulator.normally()
-        assert outbox.flush(10)
+        assert outbox.flush(30)
         assert read(reader)["ocm.events.oldest.age"] == {"": 0}
 
 
@@ -82,8 +82,8 @@ def test_two_outboxes_are_added_up(emulator, meters):
     with Outbox(ours, meter_provider=provider) as one, Outbox(theirs, meter_provider=provider) as other:
         one.put(Event("search"))
         other.put(Event("search"))
-        assert one.flush(10)
-        assert other.flush(10)
+        assert one.flush(30)
+        assert other.flush(30)
         assert read(reader)["ocm.events.delivered"] == {"": 2}
 
 
@@ -141,7 +141,7 @@ def test_a_provider_without_a_hash(emulator):
     provider = StandIn([reader])
     with Outbox(Settings(endpoint=emulator.endpoint, api_key=emulator.key), meter_provider=provider) as outbox:
         outbox.put(Event("search"))
-        assert outbox.flush(10)
+        assert outbox.flush(30)
         assert read(reader)["ocm.events.delivered"] == {"": 1}
     provider.shutdown()
 
@@ -198,6 +198,6 @@ def test_sigterm_delivers_first(emulator, before):
     assert child.stdout is not None
     assert child.stdout.readline() == "put\n"
     child.send_signal(signal.SIGTERM)
-    said, _ = child.communicate(timeout=20)
+    said, _ = child.communicate(timeout=120)
     assert (child.returncode, said) == ((-15, "") if "DFL" in before else (3, "theirs\n"))
     assert emulator.count == 20

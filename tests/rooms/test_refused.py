@@ -146,7 +146,7 @@ for number in range(100):
 def test_processes_add_and_edit_together(tmp_path):
     """Four processes add and edit at once: nothing is lost, nothing comes back, every line is whole."""
     running = [subprocess.Popen([sys.executable, "-c", TOGETHER, str(tmp_path), str(n)]) for n in range(4)]
-    assert [process.wait(50) for process in running] == [0] * 4
+    assert [process.wait(120) for process in running] == [0] * 4
     expected = sorted(f"{name}-{number}" for name in range(4) for number in range(100) if number % 10)
     file = RefusedFile(tmp_path)
     assert sorted(users(file)) == expected

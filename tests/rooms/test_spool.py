@@ -126,7 +126,7 @@ def start(root: Path, script: str) -> subprocess.Popen:
 def run(root: Path, script: str) -> list[str]:
     """Run a script to its end; returns the lines that it said."""
     with start(root, script) as process:
-        said, _ = process.communicate(timeout=50)
+        said, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     return said.splitlines()
 
@@ -508,7 +508,7 @@ def test_an_end_in_the_middle_of_appends(desk):
         begun = threading.Barrier(5)
 
         def write(thread, one=one, kept=kept, failures=failures, begun=begun) -> None:
-            begun.wait(10)
+            begun.wait(60)
             try:
                 for number in range(100_000):
                     reason = one.put(f"{thread}-{number}")
@@ -522,12 +522,12 @@ def test_an_end_in_the_middle_of_appends(desk):
         threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        begun.wait(10)
+        begun.wait(60)
         while len(kept) < 300:
             assert not failures
         one.spool.abandon()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert failures == ["closed"] * 4
         heir = desk()
         heir.spool.adopt()
@@ -633,7 +633,7 @@ sys.stdin.readline()
     used = sum(path.stat().st_size for path in root.rglob("*.ledger"))
     assert most - 4 * FIRST <= used <= most
     for process in processes:
-        process.communicate("end\n", timeout=20)
+        process.communicate("end\n", timeout=120)
     assert len(run(root, "heir = spool()\nheir.adopt()\nprint(*drain(heir), sep='\\n')")) == sum(
         int(count) for _, count in said
     )
@@ -739,7 +739,7 @@ def test_four_heirs_and_one_estate(desk, tmp_path):
         heir.stdin.flush()
     found = [name for heir in heirs for name in heir.stdout.readline().split()]
     for heir in heirs:
-        heir.communicate("end\n", timeout=20)
+        heir.communicate("end\n", timeout=120)
     assert sorted(found, key=int) == [str(number) for number in range(20)]
     assert living.drain() == ["alive"]
 
@@ -752,7 +752,7 @@ def test_an_heir_that_dies_leaves_the_rest(tmp_path):
     script = "heir = spool()\nheir.adopt()\nsay(*drain(heir, 2000))\nos.kill(os.getpid(), signal.SIGKILL)"
     for _ in range(5):
         with start(root, script) as heir:
-            found += heir.communicate(timeout=30)[0].split()
+            found += heir.communicate(timeout=120)[0].split()
         assert heir.returncode == -signal.SIGKILL
     assert found == [str(number) for number in range(9000)]
 
@@ -781,7 +781,7 @@ os._exit(0)
     with start(root, script) as parent:
         assert parent.stdout.readline().strip() == "('closed', None, 0, 0, '', ['c0'])"
         assert parent.stdout.readline().strip() == "p0"
-        assert parent.wait(20) == 0
+        assert parent.wait(120) == 0
         heirs = run(root, "heir = spool()\nheir.adopt()\nsay(*drain(heir))")
         parent.stdin.close()
     assert heirs == ["p1 p2 p3"]

@@ -166,7 +166,7 @@ def counted(emulator: Emulator, folder: Path) -> list[int]:
 
 def test_the_outbox_tallies_each_answer(emulator: Emulator, tmp_path: Path) -> None:
     """Delivered, ambiguous, refused and dropped: the tally says what the books say."""
-    settings = settings_for(emulator, tmp_path, on_ambiguous="discard", max_concurrency=1, timeout=400)
+    settings = settings_for(emulator, tmp_path, on_ambiguous="discard", max_concurrency=1)
     with Outbox(settings) as outbox:
         emulator.script(200, 200, Answer(400, body=b'{"error": "NO-TYPE-PARAMETER"}'), 504, 200)
         for number in range(5):
@@ -195,10 +195,10 @@ def test_killed_under_load_the_tally_is_what_the_vendor_counted(emulator: Emulat
                         f"{prefix}SPOOL_DIR": str(tmp_path)}  # fmt: skip
     for turn in range(2):
         child = subprocess.Popen([sys.executable, "-c", CHILD], env=env, stdin=subprocess.PIPE)
-        assert emulator.wait_for(150 * turn + 20 * (turn + 1), 20)
-        child.communicate(b"\n", timeout=20)
+        assert emulator.wait_for(150 * turn + 20 * (turn + 1), 60)
+        child.communicate(b"\n", timeout=120)
         with Outbox(settings_for(emulator, tmp_path)) as heir:
-            assert emulator.wait_for(150 * (turn + 1), 20)
+            assert emulator.wait_for(150 * (turn + 1), 60)
             assert heir.flush(20)
     rows, _ = read(Standing(tmp_path, emulator.endpoint, emulator.key).path)
     vendor = Counter(event["type"] for event in emulator.events())

@@ -20,7 +20,7 @@ def test_signals_are_the_applications(emulator, make_outbox):
     """No thread of ours takes a signal that the main thread may wait for; faults of their own stay what they are."""
     outbox = make_outbox(emulator.endpoint, api_key=emulator.key)
     outbox.put(Event("search"))
-    assert outbox.flush(10)
+    assert outbox.flush(30)
     ours = [thread for thread in threading.enumerate() if thread.name.startswith("ocm-otel")]
     assert len(ours) >= 2
     for thread in ours:
