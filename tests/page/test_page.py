@@ -17,6 +17,8 @@ import pytest
 
 from ocm_otel.emulator import Emulator
 
+pytestmark = pytest.mark.timeout(180)
+
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -79,7 +81,7 @@ def test_a_newcomers_minute(chromium, tmp_path):
         env = {**os.environ, **told, "XDG_STATE_HOME": str(tmp_path), "OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT": "20000"}
         subprocess.run([sys.executable, "-c", SCRIPT], env=env, check=True, timeout=60)
         start = time.monotonic()
-        page.wait_for_function("() => document.getElementById('events').textContent === '1'", timeout=15_000)
+        page.wait_for_function("() => document.getElementById('events').textContent === '1'", timeout=60_000)
         print(f"seen {time.monotonic() - start:.2f} s after the script's end")
         assert page.locator("#welcome").is_hidden()
         assert texts(page, "#calls tbody th, #calls tbody td")[3:6] == ["course-save", "7", "ann"]
