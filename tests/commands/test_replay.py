@@ -229,11 +229,7 @@ def test_memory_does_not_grow_with_the_log(place: Place) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_million_lines(place: Place) -> None:
-    """1,000,000 lines, 1 % of them tagged, killed, killed again, interrupted, run to the end: little memory, each once.
-
-    Of the calls that the second kill cut off, the API had counted some, and nobody can know which: there are at most
-    as many events too many as the report calls ambiguous.
-    """
+    """1,000,000 lines, 1 % of them tagged, killed, killed again, interrupted, run to the end: little memory, each once."""
     log(place.folder / "a.log", 0, 10_000, untagged=99)
     memory, said, _ = measured(place, timeout=300)
     assert said.startswith("1000000 lines read: 10000 events; 0 were replayed before.\n")
@@ -259,6 +255,7 @@ def test_a_million_lines(place: Place) -> None:
     report = subprocess.run(
         [*COMMAND[:-1], "report", "--json"], env=place.env, capture_output=True, timeout=50, check=True
     )
+    # Of the calls that the second kill cut off the API had counted some, and nobody can know which.
     users, total = place.users(), json.loads(report.stdout)["total"]
     assert (set(users), total["delivered"]) == (set(once(0, 10_000)), 10_000)
     assert users.total() - 10_000 <= total["ambiguous"] <= 32
