@@ -229,7 +229,7 @@ def test_memory_does_not_grow_with_the_log(place: Place) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_million_lines(place: Place) -> None:
-    """1,000,000 lines, 1 % of them tagged, killed, killed again, interrupted, run to the end: little memory, each once."""
+    """1,000,000 lines, 1 % tagged, killed, killed again, interrupted, run to the end: little memory, each once."""
     log(place.folder / "a.log", 0, 10_000, untagged=99)
     memory, said, _ = measured(place, timeout=300)
     assert said.startswith("1000000 lines read: 10000 events; 0 were replayed before.\n")

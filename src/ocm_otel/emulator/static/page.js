@@ -25,6 +25,8 @@ let version = "";
 let asked = "";
 let timer = 0;
 let looking = false;
+let again = false; // asked to look while it looked
+let pressed = 0; // how often Pause was: what was asked for before is not shown afterwards
 
 // --- what is asked for ---------------------------------------------------------------------------------------
 
@@ -59,9 +61,11 @@ function withCalls(query) {
 
 async function look() {
   clearTimeout(timer);
+  again = looking;
   if (looking) return;
   looking = true;
   const began = performance.now();
+  const before = pressed;
   let wait = SHORTEST_WAIT;
   try {
     const url = address("/emulator/report", withCalls(chosen()));
@@ -70,9 +74,11 @@ async function look() {
     if (answer.status !== 304) {
       const report = await answer.json();
       if (!answer.ok) throw new Error(report.error);
-      asked = url;
-      version = answer.headers.get("etag");
-      show(report);
+      if (before === pressed) {
+        asked = url;
+        version = answer.headers.get("etag");
+        show(report);
+      }
       // A report that takes long is asked for less often, so that looking never becomes the load.
       wait = Math.min(Math.max(wait, 2 * (performance.now() - began)), LONGEST_WAIT);
     }
@@ -85,7 +91,8 @@ async function look() {
     trouble(error instanceof TypeError ? "The emulator cannot be reached. Is it still running? This page goes on trying." : plain(error.message, 300));
   } finally {
     looking = false;
-    if (!paused && !document.hidden) timer = setTimeout(look, wait);
+    if (again) timer = setTimeout(look, 0);
+    else if (!paused && !document.hidden) timer = setTimeout(look, wait);
   }
 }
 
@@ -201,6 +208,7 @@ document.addEventListener("click", (event) => {
 });
 find("pause").addEventListener("click", () => {
   paused = !paused;
+  pressed += 1;
   find("pause").setAttribute("aria-pressed", String(paused));
   state(paused ? "paused" : "live");
   if (!paused) look();
