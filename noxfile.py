@@ -264,4 +264,4 @@ def disaster(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """The long disasters; each has a bound of its own."""
     session.install(*groups("test"), "-e", ".[all]")
-    session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", *session.posargs)
+    session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", "tests/commands", *session.posargs)

@@ -53,7 +53,7 @@ def emulator(*, keys: tuple[str, ...], latency: float, jitter: float, refusal_st
 
     A fault is a status, or one of quota, key-refused, address-refused, redirect, wrong-json, slow-body,
     split-body, black-hole, reset-before and reset-after; with rate=10%, after=100 (calls) or after=10s,
-    for=5 or for=5s, and times=1. All about them is in docs/emulator.md.
+    for=5 or for=5s, times=1 and latency=3s. All about them is in docs/emulator.md.
     """
     try:
         from ocm_otel.emulator import serve

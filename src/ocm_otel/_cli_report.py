@@ -87,7 +87,7 @@ def _tell(found: list[tuple[Any, ...]], total: list[int]) -> None:
     cells = [(row[0], short(row[1], 50), *map(str, row[2:])) for row in found]
     write_table(_HEADS, [*cells, ("together", "", *map(str, total))], left=2)
     delivered, ambiguous, refused, _, waiting = total
-    least = f"The vendor's report should have {delivered} events"
+    least = f"The vendor's report should have {delivered} event{'s' * (delivered != 1)}"
     click.echo(f"\n{least}." if not ambiguous else f"\n{least}, and up to {ambiguous} more: the ambiguous calls.")
     if refused:
         click.echo("What was refused is kept: ocm-otel spool show. Sent again, it counts as delivered on that day.")

@@ -105,8 +105,10 @@ def _tell_sent(run: Run) -> None:
     books = run.books
     if books is not None and run.handed:
         elsewhere = f"; {rest} by other processes" if (rest := run.handed - books.adopted + books.waiting) > 0 else ""
-        click.secho(f"\n{run.handed} handed over to the journal: {books.delivered} delivered, {books.refused} refused, "
-                    f"{books.dropped} dropped{elsewhere}.", fg="red" if run.why else "green")  # fmt: skip
+        before = f", and {found} that an earlier run left there" if (found := books.adopted - run.handed) > 0 else ""
+        ends = f"{books.delivered} delivered, {books.refused} refused, {books.dropped} dropped{elsewhere}"
+        colour = "red" if run.why else "green"
+        click.secho(f"\n{run.handed} handed over to the journal{before}: {ends}.", fg=colour)
         if books.refused:
             click.echo("The refused ones are kept: ocm-otel spool show.")
         if books.ambiguous:

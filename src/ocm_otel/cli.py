@@ -170,15 +170,24 @@ def _row(setting: Setting, value: Any, problems: list[str]) -> dict[str, Any]:
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    """Write the settings as a table: name, value with its unit, source."""
+    """Write the settings as a table: name, value with its unit, source; each value as one writes it down."""
     texts = []
     for row in rows:
-        value = "-" if row["value"] is None else plain(f"{row['value']} {row['unit']}".rstrip())
+        value = "-" if row["value"] is None else plain(f"{_written(row['value'])} {row['unit']}".rstrip())
         texts.append((row["setting"], value, "wrong, so: " * bool(row["problems"]) + row["source"]))
     names, values = (max(len(text[column]) for text in texts) for column in (0, 1))
+    click.secho(f"{'setting':<{names}}  {'value':<{min(values, 44)}}  from", bold=True)
     for name, value, source in texts:
         click.echo(f"{name:<{names}}  {value:<{min(values, 44)}}  ", nl=False)
         click.secho(source, fg="red" if source.startswith("wrong") else None, dim=source == "default")
+    click.echo(f"\nTo change one, set {PREFIX} and its name in capitals, such as {PREFIX}TIMEOUT.")
+
+
+def _written(value: Any) -> str:
+    """Return a value as it stands in a variable."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 main.add_command(check)

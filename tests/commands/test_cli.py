@@ -47,14 +47,6 @@ def free_port() -> int:
 # --- in general ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["send"], ["emulator"], ["settings"]])
-def test_help_ends_with_an_example(command: list[str]) -> None:
-    """The last line of each command's help is an example that names the command."""
-    done = ocm_otel(*command, "--help")
-    assert done.returncode == 0
-    assert re.fullmatch(rf"  Example: .*ocm-otel {' '.join(command)}.*", done.stdout.splitlines()[-1]), done.stdout
-
-
 def test_the_version_is_told() -> None:
     """`--version` names the command and a version."""
     done = ocm_otel("--version")
@@ -280,7 +272,11 @@ def test_settings_say_where_they_come_from() -> None:
     assert rows["shutdown_timeout"] == (1000, "default")
     shown = ocm_otel("settings", **variables)
     assert shown.returncode == 0
+    assert re.match(r"setting +value +from\n", shown.stdout)
     assert re.search(r"^max_queue_size +77 events +OTEL_BSP_MAX_QUEUE_SIZE$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^signals +traces,logs,structlog +default$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^explain +false +default$", shown.stdout, re.MULTILINE)
+    assert "set OTEL_EXPORTER_OCM_ and its name in capitals, such as OTEL_EXPORTER_OCM_TIMEOUT" in shown.stdout
     for output in (done.stdout, shown.stdout):
         assert "my-secret" not in output
         assert "hidden" not in output

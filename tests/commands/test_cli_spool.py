@@ -121,14 +121,6 @@ def names(name: str, count: int) -> Counter:
 # --- in general ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["list"], ["drain"]])
-def test_help_ends_with_an_example(command: list[str], place: Place) -> None:
-    """The last line of each command's help is an example of it."""
-    done = place.run(*command, "--help")
-    assert done.returncode == 0
-    assert re.fullmatch(rf"  Example: ocm-otel spool {' '.join(command)}.*", done.stdout.splitlines()[-1]), done.stdout
-
-
 @pytest.mark.parametrize("command", ["list", "drain"])
 def test_without_a_key_it_is_wrong_use(command: str, place: Place) -> None:
     """Without a key there is no account: exit code 2, the variable to set, and no directory is made."""

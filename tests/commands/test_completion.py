@@ -1,4 +1,4 @@
-"""Every command's help, and the completion of commands by a shell."""
+"""The completion of commands by a shell."""
 
 from __future__ import annotations
 

@@ -288,7 +288,7 @@ def test_the_report_is_sent_once_for_each_state(emulator):
         change()
         status, headers, body = ask(emulator, "/emulator/report", if_none_match=version or "-")
         assert status == 200
-        assert {"figures", "calls", "names", "faults"} == set(json.loads(body))
+        assert {"figures", "calls", "names", "faults", "key"} == set(json.loads(body))
         version = headers["etag"]
         assert ask(emulator, "/emulator/report", if_none_match=version)[0] == 304
 

@@ -206,6 +206,7 @@ def test_each_fault_has_its_answer(line, status, counts, says):
         ("503 after=2d", "neither calls nor time"),
         ("503 times=-1", "times='-1' is no number"),
         ("503 counted=maybe", "write yes or no"),
+        ("200 latency=long", "latency='long' is no length of time"),
         ("429 retry-after=next", "no length of time"),
         ("slow-body over=2000m", "a day at most"),
         ("redirect to=\u00e9", "no address"),
@@ -215,6 +216,13 @@ def test_a_line_that_is_no_fault_says_what_would_be(line, says):
     """The word that is wrong is named, and what to write instead."""
     with pytest.raises(ValueError, match=re.escape(says)):
         parse(line)
+
+
+def test_a_fault_may_be_late_by_itself():
+    """One answer may wait while the others do not; what else it says stays as it was."""
+    late, usual = parse("200 latency=1.5s rate=1%"), parse("200")
+    assert (late.answer.latency, usual.answer.latency) == (1.5, None)
+    assert (late.answer.status, late.answer.counts, late.text) == (200, True, "200 latency=1.5s rate=1%")
 
 
 def test_a_plan_is_a_document_that_comes_back():

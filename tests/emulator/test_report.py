@@ -37,7 +37,7 @@ def store():
     opened.close()
 
 
-def add(store, type, user_id=None, course_id=None, entity_id=None, *, counted=True, reason=None, at=None):
+def add(store, type, user_id=None, course_id=None, entity_id=None, *, counted=True, reason=None, at=None, status=400):
     given = {"type": type, "user_id": user_id, "course_id": course_id, "entity_id": entity_id}
     store.add(
         Received(
@@ -47,7 +47,7 @@ def add(store, type, user_id=None, course_id=None, entity_id=None, *, counted=Tr
             method="GET",
             path="/v2.0/events",
             query="",
-            status=200 if counted else 400,
+            status=200 if counted else status,
             reason=reason,
             counted=counted,
             key=None,
@@ -111,6 +111,7 @@ def test_the_text_shows_each_figure(store, mirror):
     add(store, "search", "ann")
     add(store, "course-complete", "ann", "7")
     add(store, "oops", counted=False, reason="no key")
+    add(store, "gone", counted=False, status=0, reason="answered as planned: reset-before")
     lines = [" ".join(line.split()) for line in report(mirror, store).splitlines()]
     assert lines[0] == "What the events API received, 2023-11-14 22:13:20 to 2023-11-14 22:13:22 (UTC)"
     assert "People with at least one completed course 1" in lines
@@ -118,6 +119,7 @@ def test_the_text_shows_each_figure(store, mirror):
     assert "course-save 1" in lines
     assert "7 1 1 2" in lines
     assert "2023-11-14 22:13:23 400 oops no key" in lines
+    assert "2023-11-14 22:13:23 - gone answered as planned: reset-before" in lines
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

@@ -51,6 +51,22 @@ def test_a_reset_is_a_reset_before_or_after_the_count(emulator, fault, count):
         assert b"200 OK" in connection.recv(100)
 
 
+def test_one_answer_may_be_late_while_others_are_not(emulator):
+    """A late call counted when it came; the next is answered at once, and the end of the emulator hurries the first."""
+    emulator.set_faults("200 latency=1m for=1")
+    with connected(emulator) as late, connected(emulator) as other:
+        late.sendall(REQUEST)
+        assert emulator.wait_for(1)
+        other.sendall(REQUEST)
+        assert b"200 OK" in other.recv(100)
+        late.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            late.recv(100)
+        late.settimeout(30)
+        emulator.stop()
+        assert b"200 OK" in late.recv(100)
+
+
 def test_a_black_hole_says_nothing_until_the_client_leaves(emulator):
     """Nothing is answered, others are; and an end of the emulator does not wait for it."""
     emulator.set_faults("black-hole for=1")

@@ -43,7 +43,7 @@ def visit(chromium):
         context = chromium.new_context(timezone_id="Europe/Madrid", **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)  # a deadline, not a wait: two cores may be busy
         if not errors:
             page.on("console", lambda said: complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -19,6 +19,8 @@ import pytest
 from ocm_otel.emulator import Emulator
 from ocm_otel.emulator.store import Received, Store
 
+pytestmark = pytest.mark.timeout(300)
+
 NONE = "\N{EN DASH}"
 START = 1_790_000_000
 COUNT = 100_000
@@ -29,6 +31,8 @@ TYPES = {
 STEPS = {"search": "search", "courses-search": "search", "course-click": "click", "course-save": "save",
          "Course_Saved": "save", "course-suggest": "suggestion", "course-complete": "completion",
          "course-completed": "completion"}  # fmt: skip
+MADRID = timezone(timedelta(hours=2))  # in September, where the browser thinks it is
+FORM = "%Y-%m-%d %H:%M:%S"
 MINUTES = {str(number): float(6 * (number % 9 + 1)) for number in range(100)}
 
 
@@ -54,11 +58,13 @@ def file(tmp_path_factory):
     """The calls in a file of an emulator, put there once."""
     path = tmp_path_factory.mktemp("figures") / "events.sqlite"
     store = Store(path)
+    store._connection.execute("BEGIN")  # one by one they take three times as long
     for call in generated():
         fields = {name: call[name] for name in ("type", "course_id", "user_id", "entity_id") if name in call}
         status, reason = (200, None) if call["counted"] else (400, "type is empty")
         place = (call["at"], 0.0, "127.0.0.1:1", "GET", "/v2.0/events", "")
         store.add(Received(*place, status, reason, call["counted"], "key-1a2b3c4d", fields))
+    store._connection.execute("COMMIT")
     store.measure(MINUTES)
     store.close()
     return path
@@ -113,11 +119,36 @@ def courses(calls):
     }  # fmt: skip
 
 
+def parted(calls, name):
+    """Return the calls by the value of a parameter, without those that lack it."""
+    found = defaultdict(list)
+    for call in calls:
+        if name in call:
+            found[call[name]].append(call)
+    return found
+
+
+def sizes(calls, *names):
+    """Return how many calls there are, and how many different values of parameters, as the page writes it."""
+    return [f"{len(calls):,}", *(f"{len({call.get(name) for call in calls} - {None}):,}" for name in names)]
+
+
+def completed(calls):
+    """Return how many completions are among the calls, and the hours of training in them, as the page writes it."""
+    done = [call for call in calls if STEPS.get(call["type"]) == "completion"]
+    return f"{len(done):,}", f"{sum(MINUTES.get(call['course_id'], 0) for call in done) / 60:,.1f}"
+
+
+def moment(at):
+    """Return a time as the page writes it."""
+    return datetime.fromtimestamp(at, MADRID).strftime(FORM)
+
+
 def shown(page, wanted):
     """Wait until the page shows what is wanted, and return what it shows."""
     page.wait_for_function(
         "wanted => Object.entries(wanted).every(([id, text]) => document.getElementById(id).textContent === text)",
-        arg=wanted, timeout=20_000,
+        arg=wanted, timeout=90_000,
     )  # fmt: skip
 
 
@@ -128,7 +159,6 @@ def rows(page, table):
     return page.eval_on_selector_all(f"#{table} tbody tr", CELLS)
 
 
-@pytest.mark.timeout(120)
 def test_each_figure_is_what_the_generator_says(emulator, visit):
     """Of all events, and of those of a type, an entity and a period, page and CSV show the generator's own sums."""
     calls = generated()
@@ -149,15 +179,22 @@ def test_each_figure_is_what_the_generator_says(emulator, visit):
         course: (row[2].replace(",", ""), row[4].replace(",", "")) for course, row in table.items()
     }
     events = [call for call in calls if call["counted"]]
-    assert {row[0]: row[1] for row in rows(page, "by-type")} == {
-        type: f"{count:,}" for type, count in Counter(call["type"] for call in events).items()
+    assert {row[0]: row[1:] for row in rows(page, "by-type")} == {
+        type: [*sizes(some, "user_id"), moment(some[-1]["at"])] for type, some in parted(events, "type").items()
     }
-    entities = Counter(call["entity_id"] for call in events if "entity_id" in call)
-    assert {row[0]: row[1] for row in rows(page, "by-entity")} == {name: f"{n:,}" for name, n in entities.items()}
+    assert {row[0]: row[1:] for row in rows(page, "by-entity")} == {
+        entity: [*sizes(some, "user_id"), *completed(some)] for entity, some in parted(events, "entity_id").items()
+    }
     page.click("text=As a table")
-    pieces = rows(page, "time-table")
-    assert len(pieces) <= 60
-    assert sum(int(row[1].replace(",", "")) for row in pieces) == len(events)
+    pieces = rows(page, "time-table")[::-1]
+    assert 20 <= len(pieces) <= 60
+    starts = [datetime.strptime(row[0], FORM).replace(tzinfo=MADRID).timestamp() for row in pieces]
+    for row, start, end in zip(pieces, starts, [*starts[1:], 2**62], strict=True):
+        inside = [call for call in calls if start <= call["at"] < end]
+        some = [call for call in inside if call["counted"]]
+        refused = f"{len(inside) - len(some):,}"
+        number, people, entities = sizes(some, "user_id", "entity_id")
+        assert row[1:] == [number, refused, people, entities, completed(some)[0]], row
 
     page.fill("[name=type]", "course-complete")
     shown(page, expected([call for call in calls if call["type"] == "course-complete"])[0])
@@ -166,25 +203,25 @@ def test_each_figure_is_what_the_generator_says(emulator, visit):
     shown(page, expected(both)[0])
     page.click("#everything")
     page.select_option("[name=period]", "between")
-    madrid = timezone(timedelta(hours=2))  # in September, where the browser thinks it is
     for name, at in (("from", START + 100_000), ("to", START + 110_000)):
-        page.fill(f"[name={name}]", datetime.fromtimestamp(at, madrid).strftime("%Y-%m-%dT%H:%M:%S"))
+        page.fill(f"[name={name}]", datetime.fromtimestamp(at, MADRID).strftime("%Y-%m-%dT%H:%M:%S"))
     shown(page, expected([call for call in calls if START + 100_000 <= call["at"] < START + 110_000])[0])
 
 
-@pytest.mark.timeout(120)
 def test_the_api_answers_while_the_report_is_computed(emulator, visit):
     """With a hundred thousand events on the page, calls are answered at once and a new one is soon seen."""
     page = visit(emulator)
     before = emulator.count
     shown(page, {"events": f"{before:,}"})
-    waits, over = [], threading.Event()
+    waits, reports, over = [], [], threading.Event()
 
     def report():
         while not over.is_set():
+            start = time.monotonic()
             with closing(http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=30)) as connection:
                 connection.request("GET", "/emulator/report")
                 connection.getresponse().read()
+            reports.append(time.monotonic() - start)
 
     reader = threading.Thread(target=report)
     reader.start()
@@ -195,6 +232,8 @@ def test_the_api_answers_while_the_report_is_computed(emulator, visit):
             connection.getresponse().read()
             waits.append(time.monotonic() - start)
     over.set()
-    reader.join(30)
-    assert median(waits) < 0.15, "a report of 100,000 events takes longer than this: it held up the API"
+    reader.join(60)
+    assert reports
+    assert median(waits) < median(reports) / 2, "behind each other, a call waits for a whole report"
+    print(f"a report takes {median(reports):.3f} s, a call beside it {median(waits):.3f} s")
     shown(page, {"events": f"{before + 100:,}"})

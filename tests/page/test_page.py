@@ -17,6 +17,8 @@ import pytest
 
 from ocm_otel.emulator import Emulator
 
+pytestmark = pytest.mark.timeout(180)
+
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -25,6 +27,7 @@ HOSTILE = [
     "=cmd|' /C calc'!A0",
     "abc\u202egnp.exe",
     "{{7*7}}${7*7}",
+    "a" + "\u0301" * 300,
     "x" * 3000,
 ]
 SCRIPT = """
@@ -78,14 +81,25 @@ def test_a_newcomers_minute(chromium, tmp_path):
         env = {**os.environ, **told, "XDG_STATE_HOME": str(tmp_path), "OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT": "20000"}
         subprocess.run([sys.executable, "-c", SCRIPT], env=env, check=True, timeout=60)
         start = time.monotonic()
-        page.wait_for_function("() => document.getElementById('events').textContent === '1'", timeout=15_000)
+        page.wait_for_function("() => document.getElementById('events').textContent === '1'", timeout=60_000)
         print(f"seen {time.monotonic() - start:.2f} s after the script's end")
         assert page.locator("#welcome").is_hidden()
         assert texts(page, "#calls tbody th, #calls tbody td")[3:6] == ["course-save", "7", "ann"]
 
 
+def test_a_page_shows_no_key_that_somebody_chose(visit):
+    """With keys of one's own the examples have a place for one; the keys themselves are not on the page."""
+    with Emulator(keys=("mine-alone", "another")) as emulator:
+        page = visit(emulator, errors=True)  # it ends before the page does
+        page.wait_for_selector("#which-key", state="visible")
+        assert "x-api-key: YOUR-KEY" in page.inner_text("#example")
+        assert "API_KEY=YOUR-KEY" in page.inner_text("#exports")
+        assert "mine-alone" not in page.content()
+
+
 def test_hostile_strings_are_shown_and_never_executed(emulator, visit):
-    """Types and ids that are markup, code or 3 kB long are text on the page, in the filter, and in CSV."""
+    """Types and ids that are markup, code, piles of marks or 3 to 10 kB long are text on the page and in CSV."""
+    send(emulator, type="course-save", course_id="7", user_id="y" * 10_240)
     for hostile in HOSTILE:
         send(emulator, type=hostile[:250], course_id=hostile, user_id=hostile, entity_id=hostile)
         send(emulator, key=None, type=hostile[:250], course_id=hostile)
@@ -93,9 +107,12 @@ def test_hostile_strings_are_shown_and_never_executed(emulator, visit):
     has(page, "events", str(len(HOSTILE)))
     assert page.locator("main img, main script, main a:not([data-table])").count() == 0
     cells = " ".join(texts(page, "#calls td"))
-    for hostile in HOSTILE[:-1]:
+    for hostile in HOSTILE[:-2]:
         assert hostile.replace("\u202e", "<U+202E>") in cells
     assert "(3,000 characters)" in cells
+    assert "\u0301" * 4 + "<43 more marks>… (301 characters)" in cells
+    assert "(10,240 characters)" in cells
+    assert "make the ids shorter" in cells
     assert "\u202e" not in page.inner_text("body")
     page.get_by_role("button", name="<script>alert(1)</script>").first.click()
     has(page, "events", "1")
@@ -266,6 +283,10 @@ def test_the_page_is_accessible_and_fits(emulator, visit, tmp_path, full, width,
     if full:
         has(page, "events", "61")
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    if full:
+        region = page.locator("div.scroll:has(#calls)")
+        sideways = region.evaluate("region => region.scrollWidth > region.clientWidth")
+        assert not sideways, "what was wrong with a call has to be looked for sideways"
     page.evaluate(Path(os.environ["OCM_TEST_AXE"]).read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     assert [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found["violations"]] == []

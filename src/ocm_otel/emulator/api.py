@@ -105,6 +105,10 @@ class EventsApi:
         )
         self._store.add(received)
 
+    def accepts(self, key: str) -> bool:
+        """Return whether calls with this key are let in."""
+        return self._keys is None or key in self._keys
+
     async def _wait(self, seconds: float) -> None:
         if self._hurried:
             return

@@ -71,7 +71,7 @@ _KINDS = {
     "reset-after": _Kind(lambda _: Answer(200, counted=True, manner="reset")),
 }
 NAMES = ("a status such as 503", *_KINDS)
-_SHARED = ("rate", "after", "for", "times", "counted")
+_SHARED = ("rate", "after", "for", "times", "counted", "latency")
 
 
 def _kind(name: str) -> _Kind:
@@ -128,11 +128,12 @@ def parse(line: str) -> Fault:
         raise ValueError(f"times={words['times'][:40]!r} is no number: write times=1")
     times = int(words["times"]) if "times" in words else None
     counted = words["counted"] == "yes" if "counted" in words else answer.counts
+    latency = _seconds("latency", words["latency"]) if "latency" in words else None
     text = " ".join([name, *given])
     after, after_seconds = _extent("after", words.get("after", "0"))
     calls, seconds = _extent("for", words["for"]) if "for" in words else (None, None)
     return Fault(
-        Answer(**{**vars(answer), "counted": counted, "label": name}),
+        Answer(**{**vars(answer), "counted": counted, "label": name, "latency": latency}),
         _rate(words.get("rate", "100%")), after or 0, after_seconds or 0.0, calls, seconds, times, text,
     )  # fmt: skip
 

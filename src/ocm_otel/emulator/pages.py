@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import durations, faultspec
+from .api import EventsApi
 from .faults import FaultPlan
 from .figures import Choice, figures, names
 from .latest import every, latest
@@ -32,6 +33,8 @@ from .store import Store
 
 MAX_PAGE = 10_000
 _STATIC = Path(__file__).parent / "static"
+#: The one key that the page may show, for everybody knows it.
+_DEMO_KEY = "demo-key"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -78,12 +81,14 @@ class Pages:
         store: what came in.
         mirror: the report's copy of it.
         plan: the faults.
+        example: whether the page's examples may name the demo's key.
     """
 
-    def __init__(self, store: Store, mirror: Mirror, plan: FaultPlan) -> None:
+    def __init__(self, store: Store, mirror: Mirror, plan: FaultPlan, *, example: bool) -> None:
         self._store = store
         self._mirror = mirror
         self._plan = plan
+        self._key = _DEMO_KEY if example else None
         self._run = secrets.token_hex(4)
 
     def page(self, request: Request) -> Response:
@@ -107,6 +112,7 @@ class Pages:
             "calls": latest(self._mirror, self._store, choice, refused=request.query_params.get("calls") == "refused"),
             "names": names(self._mirror),
             "faults": faults,
+            "key": self._key,
         }
         return JSONResponse(data, headers={"etag": version, "cache-control": "no-store"})
 
@@ -183,7 +189,7 @@ async def _wrong(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 400)
 
 
-def create_app(store: Store, mirror: Mirror, plan: FaultPlan, api: ASGIApp) -> ASGIApp:
+def create_app(store: Store, mirror: Mirror, plan: FaultPlan, api: EventsApi) -> ASGIApp:
     """Return the whole emulator as an ASGI application.
 
     Args:
@@ -192,7 +198,7 @@ def create_app(store: Store, mirror: Mirror, plan: FaultPlan, api: ASGIApp) -> A
         plan: the faults that they show and change.
         api: what answers everything that is not one of the emulator's own pages, unknown paths included.
     """
-    own = Pages(store, mirror, plan)
+    own = Pages(store, mirror, plan, example=api.accepts(_DEMO_KEY))
     routes = [
         Route("/", own.page, methods=["GET"]),
         Route("/emulator/static/{name}", own.page, methods=["GET"]),

@@ -72,7 +72,7 @@ def tables(data: Figures, refusals: list[dict[str, Any]]) -> list[Table]:
     """Return the report's tables: title, column names, rows."""
     by_type = [(row["type"], row["events"]) for row in data.by_type]
     courses = [(c["course_id"], c["saves"], c["completions"], c["events"]) for c in data.courses]
-    refused = [(moment(r["received_at"]), r["status"], r["type"], r["reason"]) for r in refusals]
+    refused = [(moment(r["received_at"]), r["status"] or None, r["type"], r["reason"]) for r in refusals]
     title = f"Events by type ({data.types} types)" if data.types > len(by_type) else "Events by type"
     return [
         (title, ("type", "events"), list(by_type)),

@@ -6,6 +6,7 @@ import { COLUMNS, fill } from "./tables.js";
 import { count, decimal, many, moment, plain, zone } from "./words.js";
 
 const SHORTEST_WAIT = 400; // milliseconds between two looks: an event is to be seen within a second
+const LONGEST_WAIT = 5000; // however long a report took
 const find = (id) => document.getElementById(id);
 const filters = find("filters");
 const charts = [
@@ -18,11 +19,14 @@ const charts = [
     { key: "entities", name: "Entities", shape: "line", style: "second" },
   ], 120),
 ];
+const endpoint = `${location.origin}/v2.0/events`;
 let paused = false;
 let version = "";
 let asked = "";
 let timer = 0;
 let looking = false;
+let again = false; // asked to look while it looked
+let pressed = 0; // how often Pause was: what was asked for before is not shown afterwards
 
 // --- what is asked for ---------------------------------------------------------------------------------------
 
@@ -57,9 +61,11 @@ function withCalls(query) {
 
 async function look() {
   clearTimeout(timer);
+  again = looking;
   if (looking) return;
   looking = true;
   const began = performance.now();
+  const before = pressed;
   let wait = SHORTEST_WAIT;
   try {
     const url = address("/emulator/report", withCalls(chosen()));
@@ -68,11 +74,13 @@ async function look() {
     if (answer.status !== 304) {
       const report = await answer.json();
       if (!answer.ok) throw new Error(report.error);
-      asked = url;
-      version = answer.headers.get("etag");
-      show(report);
+      if (before === pressed) {
+        asked = url;
+        version = answer.headers.get("etag");
+        show(report);
+      }
       // A report that takes long is asked for less often, so that looking never becomes the load.
-      wait = Math.max(wait, 2 * (performance.now() - began));
+      wait = Math.min(Math.max(wait, 2 * (performance.now() - began)), LONGEST_WAIT);
     }
     state(paused ? "paused" : "live");
     trouble("");
@@ -83,7 +91,8 @@ async function look() {
     trouble(error instanceof TypeError ? "The emulator cannot be reached. Is it still running? This page goes on trying." : plain(error.message, 300));
   } finally {
     looking = false;
-    if (!paused && !document.hidden) timer = setTimeout(look, wait);
+    if (again) timer = setTimeout(look, 0);
+    else if (!paused && !document.hidden) timer = setTimeout(look, wait);
   }
 }
 
@@ -104,7 +113,7 @@ function trouble(text) {
   set("trouble", text);
 }
 
-function show({ figures, calls, names, faults }) {
+function show({ figures, calls, names, faults, key }) {
   showQuestions(figures);
   for (const name of ["events", "refused", "people", "searches", "completions"]) set(name, count(figures[name]));
   set("entities-count", count(figures.entities));
@@ -127,6 +136,7 @@ function show({ figures, calls, names, faults }) {
   find("faults").querySelector("ul").replaceChildren(...planned.map((line) => Object.assign(document.createElement("li"), { textContent: plain(line, 300) })));
   const nothing = !figures.events && !figures.refused && !filtered();
   find("welcome").hidden = !nothing;
+  showExamples(key);
   for (const part of document.querySelectorAll("[data-later]")) part.hidden = nothing;
   set("span", figures.first_at === null ? "" : `Events from ${moment(figures.first_at)} to ${moment(figures.last_at)}.`);
 }
@@ -144,6 +154,13 @@ function showQuestions(figures) {
   const unknown = figures.completions_without_duration;
   const missing = unknown ? `; ${many(unknown, "completion")} without a known duration` : "";
   set("hours-note", figures.durations ? `durations of ${many(figures.durations, "course")} known${missing}` : "the durations of the courses are not loaded");
+}
+
+// The key is null where this emulator was started with keys of its own: a page shows none of those.
+function showExamples(key) {
+  set("example", `curl -H 'x-api-key: ${key ?? "YOUR-KEY"}' '${endpoint}?type=course-save&course_id=7&user_id=ann'`);
+  set("exports", `export OTEL_EXPORTER_OCM_ENDPOINT=${endpoint}\nexport OTEL_EXPORTER_OCM_API_KEY=${key ?? "YOUR-KEY"}`);
+  find("which-key").hidden = key !== null;
 }
 
 function choices(id, values) {
@@ -191,6 +208,7 @@ document.addEventListener("click", (event) => {
 });
 find("pause").addEventListener("click", () => {
   paused = !paused;
+  pressed += 1;
   find("pause").setAttribute("aria-pressed", String(paused));
   state(paused ? "paused" : "live");
   if (!paused) look();
@@ -226,9 +244,6 @@ theme.addEventListener("change", () => {
 });
 
 paint();
-const endpoint = `${location.origin}/v2.0/events`;
 set("endpoint", endpoint);
-set("example", `curl -H 'x-api-key: demo-key' '${endpoint}?type=course-save&course_id=7&user_id=ann'`);
-set("exports", `export OTEL_EXPORTER_OCM_ENDPOINT=${endpoint}\nexport OTEL_EXPORTER_OCM_API_KEY=demo-key`);
 set("zone", zone());
 refilter();

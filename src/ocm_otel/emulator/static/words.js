@@ -2,6 +2,8 @@
 // are shown as their code points, and what is long is cut, with its length.
 
 const STEERING = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu;
+// Marks that stand on a letter can be piled up until they cover the lines above; no writing needs more than four.
+const PILE = /(\p{M}{4})(\p{M}+)/gu;
 const LANGUAGE = "en";
 
 export function plain(value, limit = 80) {
@@ -10,7 +12,8 @@ export function plain(value, limit = 80) {
   if (!all.trim()) return all ? "(blank)" : "(empty)";
   const cut = Array.from(all.slice(0, 2 * limit)).slice(0, limit).join("");
   const shown = cut.replace(STEERING, (one) => `<U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
-  return cut.length === all.length ? shown : `${shown}… (${count(all.length)} characters)`;
+  const flat = shown.replace(PILE, (_, few, more) => `${few}<${count(Array.from(more).length)} more marks>`);
+  return cut.length === all.length ? flat : `${flat}… (${count(all.length)} characters)`;
 }
 
 const whole = new Intl.NumberFormat(LANGUAGE);
