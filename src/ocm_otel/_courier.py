@@ -118,7 +118,7 @@ class Courier:
         wait = self._pace.start_in(now)
         if not self.has_ready() and (not self._later or self._pace.state is State.OPEN):
             wait = max(wait, self._later[0][0] - now) if self._later else math.inf
-        return min(wait, self.late_in(now))
+        return max(0.0, min(wait, self.late_in(now)))
 
     @property
     def under_way(self) -> int:

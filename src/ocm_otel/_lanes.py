@@ -86,8 +86,8 @@ class Lanes:
 
     def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
         """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
-        if self._closed:
-            return self._closed
+        if closed := self._closed:
+            return closed
         record = encode(event.query(), at, event.event_id)
         try:
             lane = self._free.pop() if self._free else None

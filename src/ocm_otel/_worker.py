@@ -151,8 +151,7 @@ class Worker:
                 except Exception as error:  # noqa: BLE001 - the border: the only thread must not die
                     rest = _REST
                     self._books.add("failed_worker", type(error).__name__)
-                    text = "the worker failed (%s) and goes on"
-                    self._books.report("failed_worker", text, type(error).__name__)
+                    self._books.report("failed_worker", "the worker failed (%s) and goes on", _where(error))
         self._carrier.close()
 
     def _drive(self, end: float, done: threading.Event) -> None:
@@ -226,3 +225,11 @@ class Worker:
     def _answered(self, call: Call, verdict: Verdict) -> None:
         """Settle a call, in the worker's thread."""
         self._courier.answered(call, verdict, time.monotonic(), time.time())
+
+
+def _where(error: Exception) -> str:
+    """Return the kind of an error and where it was raised; its text could show an id."""
+    place, last = "", error.__traceback__
+    while last is not None:
+        place, last = f"{last.tb_frame.f_globals.get('__name__')}, line {last.tb_lineno}", last.tb_next
+    return f"{type(error).__name__} in {place}"

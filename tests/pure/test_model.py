@@ -177,7 +177,8 @@ class History:
         assert sum(self.events[name].home is home for _, name in self.out) <= 2 * self.most + MOST_PROBES
         if call.probe:
             self.asked.append(call)
-            patient = [one for one in self.asked if self.discard or one.start.at > self.now - 0.85]
+            lease = 12.0 if self.discard else 0.85  # past it, whoever asked may be stopped, or dead
+            patient = [one for one in self.asked if one.start.at > self.now - lease]
             assert sum(one is call for one, _ in self.out for call in patient) <= 1, "one probe at a time"
         if self.rate:
             lately = sum(start > self.now - 1 + TINY for start in self.starts)

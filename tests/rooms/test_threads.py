@@ -22,7 +22,7 @@ def test_signals_are_the_applications(emulator, make_outbox):
     outbox.put(Event("search"))
     assert outbox.flush(30)
     ours = [thread for thread in threading.enumerate() if thread.name.startswith("ocm-otel")]
-    assert len(ours) >= 2
+    assert ours
     for thread in ours:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM, signal.SIGCHLD):
             assert blocked(thread) >> (number - 1) & 1, (thread.name, number)
