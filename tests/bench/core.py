@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ class Taken:
         ratios = [mine[name] / theirs[name] for mine, theirs in pairs if theirs.get(name)]
         return statistics.median(ratios) if ratios else float("nan")
 
+    def above(self, other: Taken, name: str) -> float:
+        """Return the median, over the rounds, of how much more our number is than the other's."""
+        more = [mine[name] - theirs[name] for mine, theirs in zip(self.runs, other.runs, strict=False)]
+        return statistics.median(more) if more else float("nan")
+
 
 @dataclass
 class Plan:
@@ -67,9 +72,13 @@ class Plan:
         """Return how many of something there are to be, of so many in a full run."""
         return max(least, int(full * self.scale))
 
+    def part(self, seconds: float) -> Plan:
+        """Return the plan of a part of the run that may take so long."""
+        return replace(self, ends=min(self.ends, time.monotonic() + seconds))
+
     @property
     def over(self) -> bool:
-        """True if the time of the whole run is up."""
+        """True if the time is up."""
         return time.monotonic() > self.ends
 
 
@@ -87,9 +96,12 @@ def once(shape: Shape, taken: Taken, longest: float = LONGEST) -> None:
     ) as process:
         try:
             out, err = process.communicate(timeout=longest)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             taken.wrong.append(f"took more than {longest:.0f} s")
+            say(f"    {shape.call} took more than {longest:.0f} s")
             return
     try:
         taken.runs.append(json.loads(out.strip().splitlines()[-1]))
@@ -99,15 +111,24 @@ def once(shape: Shape, taken: Taken, longest: float = LONGEST) -> None:
         say(f"    {shape.call} failed: {why[0][:300]}")
 
 
-def in_turns(shapes: Mapping[str, Shape], plan: Plan, rounds: int | None = None) -> dict[str, Taken]:
-    """Run all shapes, in turns and in an order that changes, and return what they took by name."""
+def in_turns(
+    shapes: Mapping[str, Shape], plan: Plan, rounds: int | None = None, longest: float = LONGEST
+) -> dict[str, Taken]:
+    """Run all shapes, in turns and in an order that changes, and return what they took by name.
+
+    Args:
+        shapes: what to run.
+        plan: how thorough; when its time is up no further round begins.
+        rounds: how many, if not as many as the plan has.
+        longest: seconds that a single run may take.
+    """
     taken = {name: Taken() for name in shapes}
     for _ in range(rounds or plan.rounds):
         if plan.over and all(one.runs or one.wrong for one in taken.values()):
             break
         for name in random.sample(list(shapes), len(shapes)):
             if len(taken[name].wrong) < 2:
-                once(shapes[name], taken[name])
+                once(shapes[name], taken[name], longest)
     return taken
 
 

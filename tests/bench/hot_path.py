@@ -16,7 +16,7 @@ import time
 
 from applications import PLAIN, TAGGED, Make, set_ups
 
-RECORDS = 400
+RECORDS, LEAST = 400, 5
 
 
 def _slice(make: Make) -> tuple[float, float]:
@@ -28,24 +28,62 @@ def _slice(make: Make) -> tuple[float, float]:
     return took / RECORDS / 1_000, (time.perf_counter_ns() - wall) / RECORDS / 1_000
 
 
-def _rounds(rows: dict[str, Make], rounds: int, meet: threading.Barrier | None = None) -> dict[str, float]:
+class Clock:
+    """How long rounds go on: five at least, and then until the time is up; all threads hear the same.
+
+    Args:
+        seconds: how long.
+        threads: how many begin each slice together.
+    """
+
+    def __init__(self, seconds: float, threads: int = 1) -> None:
+        self._end, self._over = time.monotonic() + seconds, False
+        self._meet = threading.Barrier(threads, self._look)
+
+    def _look(self) -> None:
+        self._over = time.monotonic() > self._end
+
+    def goes_on(self, number: int) -> bool:
+        """Return whether there is to be one more round after so many; waits until all threads ask."""
+        self._meet.wait(60)
+        return number < LEAST or not self._over
+
+    def together(self) -> None:
+        """Wait until all threads are here."""
+        self._meet.wait(60)
+
+
+def _rounds(rows: dict[str, Make], clock: Clock) -> dict[str, float]:
     """Return, by row, the median and the median above `idle`, the latter of the wall's time as well."""
     seen: dict[str, list[tuple[float, float]]] = {row: [] for row in rows}
-    for number in range(rounds):
+    number = 0
+    while clock.goes_on(number):
         order = random.Random(number).sample(sorted(rows), len(rows))  # threads do the same at the same time
         for row in order:
-            if meet is not None:
-                meet.wait(30)
-            else:
-                gc.collect()
+            clock.together()
             seen[row].append(_slice(rows[row]))
-    found = {}
+        number += 1
+    found = {"rounds": float(number)}
     for row, times in seen.items():
         pairs = list(zip(times, seen["idle"], strict=True))
         found[row] = statistics.median(cpu for cpu, _ in times)
         found[f"{row}+"] = statistics.median(mine[0] - base[0] for mine, base in pairs)
         found[f"{row}+wall"] = statistics.median(mine[1] - base[1] for mine, base in pairs)
     return found
+
+
+def _together(rows: dict[str, Make], seconds: float, threads: int) -> dict[str, float]:
+    """Return the medians of threads that all make the same at the same time; of one, those of this one."""
+    gc.collect()
+    gc.disable()
+    clock, found = Clock(seconds, threads), []
+    team = [threading.Thread(target=lambda: found.append(_rounds(rows, clock))) for _ in range(threads - 1)]
+    for one in team:
+        one.start()
+    found.append(_rounds(rows, clock))
+    for one in team:
+        one.join()
+    return {row: statistics.median(each[row] for each in found) for row in found[0]}
 
 
 def _outbox(place: str, port: int, **settings):
@@ -55,20 +93,20 @@ def _outbox(place: str, port: int, **settings):
     return Outbox(Settings(api_key="demo-key", endpoint=where, spool_dir=place, spool_max_bytes=2**30, **settings))
 
 
-def held(kind: str, tagged: bool, rounds: int, threads: int = 1) -> dict[str, float]:
+def held(kind: str, tagged: bool, seconds: float, threads: int = 1, only: list[str] | None = None) -> dict[str, float]:
     """Return what each set-up costs while nothing is delivered: nobody listens at the address."""
     with tempfile.TemporaryDirectory() as place:
         outbox = _outbox(place, 9)
-        rows = set_ups(kind, TAGGED if tagged else PLAIN, outbox)
+        every = set_ups(kind, TAGGED if tagged else PLAIN, outbox)
+        rows = {row: every[row] for row in only or every}
         for make in rows.values():
             make()
-        gc.disable()
-        found = _rounds(rows, rounds) if threads == 1 else _together(rows, rounds, threads)
+        found = _together(rows, seconds, threads)
         outbox.close(0)
     return found
 
 
-def running(port: int, authority: str, rounds: int, threads: int = 1, backlog: int = 3000) -> dict[str, float]:
+def running(port: int, authority: str, seconds: float, threads: int = 1, backlog: int = 3000) -> dict[str, float]:
     """Return what a span costs while delivery runs all the time, as fast as it can, in the same process."""
     from ocm_otel import Event
 
@@ -88,23 +126,11 @@ def running(port: int, authority: str, rounds: int, threads: int = 1, backlog: i
         feeder = threading.Thread(target=feed)
         feeder.start()
         time.sleep(0.3)
-        gc.disable()
         began = time.perf_counter()
-        found = _rounds(rows, rounds) if threads == 1 else _together(rows, rounds, threads)
-        seconds = time.perf_counter() - began
+        found = _together(rows, seconds, threads)
+        took = time.perf_counter() - began
         done.set()
         feeder.join()
-        found["delivered"] = (outbox.books.snapshot().delivered - delivered) / seconds
+        found["delivered"] = (outbox.books.snapshot().delivered - delivered) / took
         outbox.close(0)
     return found
-
-
-def _together(rows: dict[str, Make], rounds: int, threads: int) -> dict[str, float]:
-    """Return the medians of threads that all make the same at the same time."""
-    meet, found = threading.Barrier(threads), []
-    team = [threading.Thread(target=lambda: found.append(_rounds(rows, rounds, meet))) for _ in range(threads)]
-    for one in team:
-        one.start()
-    for one in team:
-        one.join()
-    return {row: statistics.median(each[row] for each in found) for row in found[0]}

@@ -71,7 +71,9 @@ def micro(value: float, sign: str = "") -> str:
     return figure(value) if math.isnan(value) else f"{sign if value >= 0 else ''}{figure(value)} µs"
 
 
-def against(section: str, key: str, what: str, ours: str, beside: str, times: float, goal: Goal | None = None) -> Row:
+def against(
+    section: str, key: str, what: str, ours: str, beside: str, times: float | None, goal: Goal | None = None
+) -> Row:
     """Return a row whose goal is about the ratio."""
     return Row(section, key, what, ours, beside, times, str(goal or ""), goal.reached(times) if goal else None)
 

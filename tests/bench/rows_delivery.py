@@ -55,7 +55,7 @@ def _rows(taken: dict[str, Taken], delay: int, tls: bool, connections: int) -> l
             goal = Goal(most=3 if tls else 4)
         rows.append(against(DELIVERY, f"cpu-{key}-{shape.replace('_', '-')}", f"CPU an event, {where}",
                             micro(ours["cpu"]), f"{NAMES[shape]}: {micro(other['cpu'])}",
-                            ours["cpu"] / other["cpu"], goal))  # fmt: skip
+                            ours.per(other, "cpu"), goal))  # fmt: skip
     rate = f"{figure(ours['rate'])}/s"
     if delay == 0 and connections == 16 and not tls:
         least = Goal(least=20_000, unit="events/s")
@@ -107,8 +107,8 @@ def peers(plan: Plan) -> list[Row]:
     for peer, other in taken.items():
         lost = f", {figure(other['lost'])} % lost" if other["lost"] else ""
         rows.append(against(PEERS, f"peer-{peer}", f"CPU an event, all-in; {events:,} at once", micro(ours["each"]),
-                            f"{peer}: {micro(other['each'])}{lost}", ours["each"] / other["each"],
+                            f"{peer}: {micro(other['each'])}{lost}", ours.per(other, "each"),
                             Goal(most=1, words="less")))  # fmt: skip
         rows.append(against(PEERS, f"peer-{peer}-put", "of it in the application's thread", micro(ours["put"]),
-                            f"{peer}: {micro(other['put'])}", ours["put"] / other["put"]))  # fmt: skip
+                            f"{peer}: {micro(other['put'])}", ours.per(other, "put")))  # fmt: skip
     return rows

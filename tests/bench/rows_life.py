@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import startup
 from core import Plan, Shape, Taken, in_turns, say
 from plot import Panel
@@ -28,60 +31,64 @@ def burst(plan: Plan) -> list[Row]:
 
 def growth(plan: Plan) -> tuple[list[Row], list[Panel]]:
     """Return what an event costs with more and more waiting, more doors, longer outages; and the plot's panels."""
-    most = 10_000 if plan.quick else 1_000_000
-    backlogs = [n for n in (1_000, 10_000, 100_000, 1_000_000) if n <= most]
+    backlogs = [10_000] if plan.quick else [10_000, 100_000, 1_000_000]
     events = plan.many(5_000, 500)
-    shapes = {f"{n}": Shape("growth:waiting", {"backlog": n, "events": events}) for n in backlogs}
+    shapes = {f"{n}": Shape("growth:few", {"backlog": n, "events": max(events, 2 * n)}) for n in (100, 1_000)}
+    shapes |= {f"{n}": Shape("growth:waiting", {"backlog": n, "events": events}) for n in backlogs}
     many = {"backlog": events * 2, "events": events}
-    doors = {f"{n} doors": Shape("growth:waiting", {**many, "doors": n}) for n in (1, 8, 64)}
+    doors = {f"{n} door{'s' * (n > 1)}": Shape("growth:waiting", {**many, "doors": n}) for n in (1, 8, 64)}
     outages = {
         f"{m} min": Shape("growth:outage", {**many, "minutes": m}) for m in ((1, 10) if plan.quick else (1, 10, 60))
     }
     say("a cost that does not grow: doors, outages")
-    taken = in_turns({**doors, **outages}, plan, min(plan.rounds, 5))
-    say(f"a cost that does not grow: 100 to {most:,} waiting (the longest part: {most:,} are put in each time)")
-    first = {"100": Shape("growth:few", {"backlog": 100, "events": events})}
-    taken |= in_turns({**first, **shapes}, plan)
-    last = taken[str(most)]
-    base = taken["100"]["cpu"]
-    rows = [
-        alone(WAITING, "million-memory", f"{most:,} waiting: resident memory above idle", last["memory"], "MB",
-              Goal(most=64, unit="MB"), beside=f"of it not files: {figure(last['anonymous'])} MB"),
-        against(WAITING, "million-cost", f"{most:,} waiting: delivery of an event", micro(last["cpu"]),
-                f"100 waiting: {micro(base)}", last["cpu"] / base, Goal(most=1.1)),
-    ]  # fmt: skip
-    for name, others in (("doors", doors), ("an outage", outages)):
-        one, *more = others
+    taken = in_turns({**doors, **outages}, plan)
+    say(f"a cost that does not grow: 100 to {backlogs[-1]:,} waiting")
+    taken |= in_turns(shapes, plan, longest=180)
+    rows = _most(backlogs, taken)
+    for names, start in ((doors, "delivery of an event that came by "), (outages, "delivery of an event after ")):
+        one, *more = names
         for other in more:
-            times = taken[other]["cpu"] / taken[one]["cpu"]
-            beside = f"{one}: {micro(taken[one]['cpu'])}"
-            key = f"growth-{other.replace(' ', '-')}"
-            words = (
-                f"delivery of an event, {other}" if name == "doors" else f"delivery of an event after {other} of outage"
-            )
-            rows.append(against(GROWTH, key, words, micro(taken[other]["cpu"]), beside, times, Goal(most=1.1)))
-    panels = [
-        _panel("events waiting", ["100", *shapes], taken),
-        _panel("doors", list(doors), taken, " doors"),
-        _panel("minutes of outage", list(outages), taken, " min"),
+            what = start + (f"{other} of outage" if names is outages else f"one of {other}")
+            rows.append(against(GROWTH, f"growth-{other.replace(' ', '-')}", what, micro(taken[other]["cpu"]),
+                                f"{one}: {micro(taken[one]['cpu'])}", taken[other].per(taken[one], "cpu"),
+                                Goal(most=1.1)))  # fmt: skip
+    return rows, [
+        _panel("events waiting", list(shapes), taken),
+        _panel("doors", list(doors), taken),
+        _panel("minutes of outage", list(outages), taken),
     ]
-    return rows, panels
 
 
-def _panel(title: str, names: list[str], taken: dict[str, Taken], less: str = "") -> Panel:
-    base = taken[names[0]]["cpu"]
-    points = [(float(name.removesuffix(less) if less else name), taken[name]["cpu"] / base) for name in names]
-    return Panel(title, points)
+def _most(backlogs: list[int], taken: dict[str, Taken]) -> list[Row]:
+    """Return the rows of the longest backlog."""
+    last, first, name = taken[f"{backlogs[-1]}"], taken[f"{backlogs[0]}"], f"{backlogs[-1]:,} waiting"
+    rows = [
+        alone(WAITING, "million-memory", f"{name}: resident memory above idle", last["memory"], "MB",
+              Goal(most=64, unit="MB"), beside=f"of it not mapped files: {figure(last['anonymous'])} MB"),
+    ]  # fmt: skip
+    for few in ("100", "1000"):
+        base = taken[few]
+        rows.append(against(WAITING, f"million-cost-{few}", f"{name}: delivery of an event", micro(last["cpu"]),
+                            f"{int(few):,} waiting: {micro(base['cpu'])}", last.per(base, "cpu"),
+                            Goal(most=1.1)))  # fmt: skip
+    rows.append(against(WAITING, "million-put", f"{name}: `put`, on the average", micro(last["put"]),
+                        f"{backlogs[0]:,} waiting: {micro(first['put'])}", last.per(first, "put")))  # fmt: skip
+    return rows
+
+
+def _panel(title: str, names: list[str], taken: dict[str, Taken]) -> Panel:
+    first = taken[names[0]]
+    return Panel(title, [(float(name.partition(" ")[0]), taken[name].per(first, "cpu")) for name in names])
 
 
 def start(plan: Plan) -> list[Row]:
     """Return what imports, the command and a recovery cost."""
     say("imports and the command")
     taken = in_turns({name: Shape("startup:imports", {"what": name}) for name in startup.IMPORTS}, plan,
-                     plan.many(9))  # fmt: skip
+                     plan.many(11))  # fmt: skip
     rows = []
     for what, base, words in IMPORTED:
-        above = taken[what]["cpu"] - taken[base]["cpu"]
+        above = taken[what].above(taken[base], "cpu")
         goal = Goal(most=15, unit="ms") if what != "all" else None
         rows.append(alone(START, f"import-{what}", f"import of {words}", above, "ms of CPU", goal,
                           beside=f"{BASES[base]}: {figure(taken[base]['cpu'])} ms"))  # fmt: skip
@@ -93,13 +100,13 @@ def start(plan: Plan) -> list[Row]:
     ]
     rows.append(Row(START, "import-heavy", "httpx and asyncio among the modules", ", ".join(heavy) or "neither", "",
                     None, "neither", not heavy))  # fmt: skip
-    program = ["-m", "ocm_otel.cli"]
+    program = [str(Path(sys.executable).with_name("ocm-otel"))]
     commands = {"pass": ["-c", "pass"], "--version": [*program, "--version"], "--help": [*program, "--help"]}
     took = in_turns({name: Shape("startup:command", {"words": words}) for name, words in commands.items()}, plan)
     none = took.pop("pass")
     for name, one in took.items():
         rows.append(against(START, f"command{name}", f"`ocm-otel {name}`", f"{figure(one['wall'])} ms",
-                            f"`python -c pass`: {figure(none['wall'])} ms", one["wall"] / none["wall"]))  # fmt: skip
+                            f"`python -c pass`: {figure(none['wall'])} ms", one.per(none, "wall")))  # fmt: skip
     return rows + _recovery(plan)
 
 

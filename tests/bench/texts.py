@@ -17,9 +17,9 @@ HEAD = """\
 
 One event is one HTTP request, and the threads that make events are yours. So what counts is CPU time, *beside something
 else in the same run*: microseconds are the machine's, ratios travel. What is compared took turns, round for round, in
-processes of their own (on the hot path: in slices, in one process), and each figure is the median of the rounds; there
-are {rounds} of them. CPU is user and system time of the whole process, all its threads; what a caller pays is that of the
-caller's thread. The server was {server}, in a process of its own.
+processes of their own (on the hot path: in slices, in one process). Each figure is the median of {rounds} rounds or
+more, "times" that of the rounds' ratios. CPU is user and system time of the whole process, all its threads; what a
+caller pays is that of the caller's thread. The server was {server}, in a process of its own.
 
 {where}
 
@@ -60,6 +60,6 @@ that finds the events of a dead one.""",
 #: Why what falls short does, by the beginning of the rows' keys; said only while such a row falls short.
 WHY: dict[str, str] = {
     "untagged": """\
-A quarter of a microsecond is two dictionary look-ups and a call on a machine where a span takes 13 µs; where a span takes
-longer, they do, too.""",
+A quarter of a microsecond is two dictionary look-ups and a call on a machine where a span takes 13 µs; where a span
+takes longer, they do, too.""",
 }
