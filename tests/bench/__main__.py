@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import core
 
-FULL, QUICK = 12 * 60, 75
+FULL, QUICK = 12.5 * 60, 75
 
 
 def sections() -> dict:
@@ -65,6 +65,7 @@ def main() -> int:
         rounds=asked.rounds or (1 if asked.quick else 5),
         scale=0.15 if asked.quick else 1.0,
         ends=time.monotonic() + seconds,
+        last=time.monotonic() + seconds * 1.1 + 30,
         quick=asked.quick,
     )
     rows, notes, panels = measured(plan, asked.only or list(sections()))
@@ -80,7 +81,7 @@ def main() -> int:
     if where:
         if panels:
             where.with_suffix(".svg").write_text(plot.svg(panels), encoding="utf-8")
-        where.write_text(page.text(rows, notes, plan.rounds, bool(panels)), encoding="utf-8")
+        where.write_text(page.text(rows, notes, min(core.rounds_made, default=0), bool(panels)), encoding="utf-8")
         core.say(f"wrote {where}")
     return 0
 

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+#: How many rounds each shape had so far, for the page to say.
+rounds_made: list[int] = []
 #: Seconds after which a single run is ended by force.
 LONGEST = 90
 
@@ -47,6 +49,11 @@ class Taken:
         seen = [run[name] for run in self.runs if name in run]
         return statistics.median(seen) if seen else float("nan")
 
+    @property
+    def rounds(self) -> int:
+        """How many times it was measured; a run may have rounds of its own."""
+        return int(sum(run.get("rounds", 1) for run in self.runs))
+
     def per(self, other: Taken, name: str) -> float:
         """Return the median, over the rounds, of how many times the other's number ours is."""
         pairs = zip(self.runs, other.runs, strict=False)
@@ -61,11 +68,20 @@ class Taken:
 
 @dataclass
 class Plan:
-    """How thorough: how many rounds, what part of the work of a full run, and until when."""
+    """How thorough: how many rounds, what part of the work of a full run, and until when.
+
+    Attributes:
+        rounds: of each comparison.
+        scale: what part of the work of a full run is done in each.
+        ends: when no second round begins any more.
+        last: when nothing begins any more.
+        quick: whether some comparisons are left out.
+    """
 
     rounds: int = 5
     scale: float = 1.0
     ends: float = float("inf")
+    last: float = float("inf")
     quick: bool = False
 
     def many(self, full: int, least: int = 1) -> int:
@@ -123,12 +139,13 @@ def in_turns(
         longest: seconds that a single run may take.
     """
     taken = {name: Taken() for name in shapes}
-    for _ in range(rounds or plan.rounds):
-        if plan.over and all(one.runs or one.wrong for one in taken.values()):
+    for number in range(rounds or plan.rounds):
+        if number and plan.over:
             break
         for name in random.sample(list(shapes), len(shapes)):
-            if len(taken[name].wrong) < 2:
+            if len(taken[name].wrong) < 2 and time.monotonic() < plan.last:
                 once(shapes[name], taken[name], longest)
+    rounds_made.extend(one.rounds for one in taken.values() if one.runs)
     return taken
 
 

@@ -14,7 +14,7 @@ from core import cpu, memory, wait_for
 from server import Server
 
 #: How many times faster than a real one an outage goes by.
-FASTER = 300
+FASTER = 600
 
 
 def _outbox(place: str, port: int, **more):

@@ -48,11 +48,11 @@ def _kind(kind: str, tagged: bool, taken: Taken) -> list[Row]:
 def _threads(plan: Plan) -> list[Row]:
     """Return what four threads pay that make spans at the same time."""
     say("hot path, four threads")
-    seconds, found = 1.5 * plan.scale, []
+    seconds, found = 0.8 * plan.scale, []
     for tagged in (False, True):
         given = {"kind": "span", "tagged": tagged, "seconds": seconds, "only": ["idle", "disk"]}
         shapes = {str(many): Shape("hot_path:held", {**given, "threads": many}) for many in (1, 4)}
-        one, four = in_turns(shapes, plan, min(3, plan.rounds)).values()
+        one, four = in_turns(shapes, plan).values()
         word = "tagged" if tagged else "untagged"
         found.append(Row(HOT, f"{word}-span-4-threads", f"{word} span in 4 threads, each", micro(four["disk+"], "+"),
                          f"one thread: {micro(one['disk+'], '+')}"))  # fmt: skip
@@ -64,13 +64,13 @@ def _threads(plan: Plan) -> list[Row]:
 
 def _running(plan: Plan) -> list[Row]:
     """Return what a tagged span costs while delivery runs in the same process."""
-    found, seconds = [], 1.5 * plan.scale
+    found, seconds = [], 0.8 * plan.scale
     with Server() as fast, Server(0.02) as slow:
         for server, key, words in ((fast, "0", "0 ms"), (slow, "20", "20 ms")):
             say(f"hot path, while delivery runs, API {words}")
             given = {**server.at, "seconds": seconds}
             shapes = {str(many): Shape("hot_path:running", {**given, "threads": many}) for many in (1, 4)}
-            taken = in_turns(shapes, plan, min(3, plan.rounds))
+            taken = in_turns(shapes, plan)
             one, four = taken["1"], taken["4"]
             name = f"tagged span while delivery runs, API {words}"
             goal = Goal(most=5, unit="µs")
@@ -87,8 +87,8 @@ def request(plan: Plan) -> list[Row]:
     """Return how a request handler's percentiles change while 500 events a second go out."""
     say("a request handler, 500 events a second")
     with Server(0.02) as server:
-        shape = Shape("handler:requests", {**server.at, "seconds": max(1.0, 3.0 * plan.scale)})
-        taken = in_turns({"it": shape}, plan, plan.rounds)["it"]
+        shape = Shape("handler:requests", {**server.at, "seconds": max(1.0, 2.0 * plan.scale)})
+        taken = in_turns({"it": shape}, plan)["it"]
     found = []
     for hundredth in (50, 90, 99):
         idle, busy, again = (taken[f"{name}{hundredth}"] for name in ("idle", "busy", "again"))
@@ -103,7 +103,7 @@ def wire(plan: Plan) -> list[Row]:
     """Return how long an event takes from `put` in an idle process to the server."""
     say("idle to wire")
     with Server() as server:
-        given = {**server.at, "events": plan.many(60, 15), "longest": 0.15}
+        given = {**server.at, "events": plan.many(50, 15), "longest": 0.15}
         taken = in_turns({name: Shape(f"wire:{name}", given) for name in ("outbox", "call")}, plan)
     ours, call = taken["outbox"], taken["call"]
     beside = "the thread calls itself, over a kept connection: {} ms"
