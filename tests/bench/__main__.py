@@ -30,11 +30,11 @@ def sections() -> dict:
         "hot": (rows_hot.hot_path, 100),
         "request": (rows_hot.request, 45),
         "wire": (rows_hot.wire, 40),
-        "delivery": (rows_delivery.delivery, 260),
+        "delivery": (rows_delivery.delivery, 270),
         "start": (rows_life.start, 70),
         "burst": (rows_life.burst, 40),
         "peers": (rows_delivery.peers, 50),
-        "growth": (rows_life.growth, 150),
+        "growth": (rows_life.growth, 160),
         "connections": (rows_delivery.connections, 200),
     }
 

@@ -56,7 +56,11 @@ def text(rows: list[Row], notes: list[str], rounds: int, plotted: bool) -> str:
     for section, about in ABOUT.items():
         mine = [row for row in rows if row.section == section]
         if mine:
-            picture = "![CPU of an event: flat](performance.svg)\n\n" if section == GROWTH and plotted else ""
+            picture = (
+                "![CPU to deliver an event, beside what it is at the first point](performance.svg)\n\n"
+                if section == GROWTH and plotted
+                else ""
+            )
             parts.append(f"## {section}\n\n{about.format(faster=FASTER)}\n\n{picture}{table(mine, links=True)}\n")
     parts.append(short(rows))
     if notes:

@@ -30,8 +30,8 @@ SHARE = {"httpx_client": 0.3, "httpx_async": 0.15}
 def _cell(plan: Plan, shapes: list[str], delay: int, tls: bool, connections: int) -> dict[str, Taken]:
     """Measure some shapes in turns, at one latency and with so many connections."""
     say(f"delivery, API {delay} ms{', TLS' if tls else ''}, {connections} connections")
-    seconds = {0: 0, 20: 0.6, 100: 1.2}[delay] * max(plan.scale, 0.5)
-    events = int(connections / delay * 1000 * seconds) if delay else plan.many(3000, 600)
+    seconds = {0: 0, 20: 0.6, 100: 0.9}[delay] * max(plan.scale, 0.5)
+    events = int(connections / delay * 1000 * seconds) if delay else plan.many(2000, 400)
     warm = min(events, connections * (8 if delay else 20))
     with Server(delay / 1000, tls=tls) as server:
         given = {**server.at, "connections": connections}
@@ -98,7 +98,7 @@ def connections(plan: Plan) -> list[Row]:
 def peers(plan: Plan) -> list[Row]:
     """Return what the same number of events costs with libraries that send many in a request."""
     say("posthog, segment, sentry")
-    events, where = plan.many(10_000, 1_000), Path(folder())
+    events, where = plan.many(8_000, 1_000), Path(folder())
     with ExitStack() as stack:
         shapes = {}
         for peer in ("ours", "posthog", "segment", "sentry"):

@@ -17,7 +17,7 @@ NAMES = {"none": "no processor", "stock": "the stock batch processor"}
 
 def hot_path(plan: Plan) -> list[Row]:
     """Return what tagged and untagged ones cost above a processor that does nothing."""
-    seconds, found = 5 * plan.scale, []
+    seconds, found = 3 * plan.scale, []
     for tagged in (False, True):
         shapes = {kind: Shape("hot_path:held", {"kind": kind, "tagged": tagged, "seconds": seconds}) for kind in KINDS}
         say(f"hot path, {'tagged' if tagged else 'untagged'}, delivery held")
@@ -103,7 +103,7 @@ def wire(plan: Plan) -> list[Row]:
     """Return how long an event takes from `put` in an idle process to the server."""
     say("idle to wire")
     with Server() as server:
-        given = {**server.at, "events": plan.many(50, 15), "longest": 0.15}
+        given = {**server.at, "events": plan.many(40, 15), "longest": 0.15}
         taken = in_turns({name: Shape(f"wire:{name}", given) for name in ("outbox", "call")}, plan)
     ours, call = taken["outbox"], taken["call"]
     beside = "the thread calls itself, over a kept connection: {} ms"

@@ -32,7 +32,7 @@ def burst(plan: Plan) -> list[Row]:
 def growth(plan: Plan) -> tuple[list[Row], list[Panel]]:
     """Return what an event costs with more and more waiting, more doors, longer outages; and the plot's panels."""
     backlogs = [10_000] if plan.quick else [10_000, 100_000, 1_000_000]
-    events = plan.many(5_000, 500)
+    events = plan.many(4_000, 500)
     shapes = {f"{n}": Shape("growth:few", {"backlog": n, "events": max(events, 2 * n)}) for n in (100, 1_000)}
     shapes |= {f"{n}": Shape("growth:waiting", {"backlog": n, "events": events}) for n in backlogs}
     many = {"backlog": events * 2, "events": events}

@@ -50,8 +50,8 @@ They pack a hundred or so into a request; the events API takes one. Microseconds
     WAITING: """\
 What waits is on disk, and memory holds little of it; the journal's mapped files count as resident memory.""",
     GROWTH: """\
-However many events wait, however many doors they come in by and however long the API was away: to deliver one costs the
-same. The outage goes by {faster} times faster than a real one, with as many attempts.""",
+What it takes to deliver an event, by how many wait, how many doors they came in by, and how long the API was away. (The
+outage goes by {faster} times faster than a real one, with as many attempts.)""",
     START: """\
 What an application pays before it has an event, what the command pays before it does anything, and what a process pays
 that finds the events of a dead one.""",
