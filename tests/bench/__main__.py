@@ -28,7 +28,7 @@ def sections() -> dict:
 
     return {
         "hot": (rows_hot.hot_path, 100),
-        "request": (rows_hot.request, 45),
+        "request": (rows_hot.request, 60),
         "wire": (rows_hot.wire, 40),
         "delivery": (rows_delivery.delivery, 270),
         "start": (rows_life.start, 70),
@@ -68,12 +68,11 @@ def main() -> int:
         last=time.monotonic() + seconds * 1.1 + 30,
         quick=asked.quick,
     )
-    rows, notes, panels = measured(plan, asked.only or list(sections()))
-
-    import page
+    import page  # first, for it looks how busy the machine is
     import plot
     from rows import table
 
+    rows, notes, panels = measured(plan, asked.only or list(sections()))
     print(table(rows))
     for note in notes:
         print(f"not measured: {note}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 
-from core import cpu, percentile
+from core import percentile
 
 RATE = 500
 
@@ -53,14 +53,24 @@ def block(seconds: float, put, rate: int) -> list[float]:
     return took
 
 
+def _outbox(place: str, port: int):
+    from ocm_otel import Outbox, Settings
+
+    return Outbox(Settings(api_key="demo-key", endpoint=f"http://127.0.0.1:{port}/v2.0/events", spool_dir=place))
+
+
+def _percentiles(**blocks: list[float]) -> dict[str, float]:
+    return {f"{name}{n}": percentile(took, n) for name, took in blocks.items() for n in (50, 90, 99)}
+
+
 def requests(port: int, authority: str, seconds: float, rate: int = RATE) -> dict[str, float]:
     """Return the percentiles of one idle, one busy and one more idle block."""
-    from ocm_otel import Event, Outbox, Settings
+    from ocm_otel import Event
 
     global WORK
     WORK = calibrated()
     with tempfile.TemporaryDirectory() as place:
-        outbox = Outbox(Settings(api_key="demo-key", endpoint=f"http://127.0.0.1:{port}/v2.0/events", spool_dir=place))
+        outbox = _outbox(place, port)
 
         def put() -> None:
             outbox.put(Event("course-save", course_id=7, user_id="ann"))
@@ -68,14 +78,32 @@ def requests(port: int, authority: str, seconds: float, rate: int = RATE) -> dic
         block(0.5, put, rate)
         outbox.flush(20)
         idle = block(seconds, None, rate)
-        spent, accepted = cpu(), outbox.books.snapshot().accepted
+        accepted = outbox.books.snapshot().accepted
         busy = block(seconds, put, rate)
-        spent, accepted = cpu() - spent, outbox.books.snapshot().accepted - accepted
+        accepted = outbox.books.snapshot().accepted - accepted
         outbox.flush(20)
         again = block(seconds, None, rate)
         outbox.close()
-    found = {"rate": accepted / seconds, "share": spent / seconds}
-    for name, took in (("idle", idle), ("busy", busy), ("again", again)):
-        for hundredth in (50, 90, 99):
-            found[f"{name}{hundredth}"] = percentile(took, hundredth)
-    return found
+    return {"rate": accepted / seconds, **_percentiles(idle=idle, busy=busy, again=again)}
+
+
+def drained(port: int, authority: str, seconds: float, backlog: int) -> dict[str, float]:
+    """Return the percentiles of an idle block, and of one in which a backlog goes out."""
+    from ocm_otel import Event
+
+    global WORK
+    WORK = calibrated()
+    with tempfile.TemporaryDirectory() as place:
+        outbox = _outbox(place, port)
+        event = Event("course-save", course_id=7, user_id="ann")
+        outbox.put(event)
+        outbox.flush(20)
+        idle = block(seconds, None, RATE)
+        for _ in range(backlog):
+            outbox.put(event)
+        before = outbox.books.snapshot()
+        busy = block(seconds, None, RATE)
+        after = outbox.books.snapshot()
+        outbox.close(0)
+    found = {"rate": (after.delivered - before.delivered) / seconds, "left": float(after.waiting)}
+    return found | _percentiles(idle=idle, busy=busy)

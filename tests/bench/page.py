@@ -15,8 +15,10 @@ from rows import Row, table
 from texts import ABOUT, GROWTH, HEAD, WHY
 
 ROOT = Path(__file__).parents[2]
-PAGE, PLOT = ROOT / "docs/performance.md", ROOT / "docs/performance.svg"
+PAGE = ROOT / "docs/performance.md"
 PACKAGES = ("opentelemetry-sdk", "structlog", "httpx", "aiohttp", "posthog", "segment-analytics-python", "sentry-sdk")
+#: How busy the machine was before we were.
+LOAD = os.getloadavg()[0]
 
 
 def where() -> str:
@@ -31,7 +33,7 @@ def where() -> str:
     return (
         f"Measured on {datetime.now(timezone.utc).date()}: ocm-otel {version('ocm-otel')}, CPython "
         f"{platform.python_version()}, Linux {platform.release().partition('-')[0]}, {os.cpu_count()} cores "
-        f"({processor[1] if processor else platform.machine()}); {', '.join(found)}."
+        f"({processor[1] if processor else platform.machine()}), load {LOAD:.1f} when it began; {', '.join(found)}."
     )
 
 

@@ -96,7 +96,20 @@ def request(plan: Plan) -> list[Row]:
         found.append(against(FEEL, f"p{hundredth}", f"request, {hundredth} % within", micro(busy),
                              f"nothing goes out: {micro(idle)} (once more: {micro(again)})",
                              2 * busy / (idle + again), goal))  # fmt: skip
-    return [*found, alone(FEEL, "p99-rate", "events a second that went out meanwhile", taken["rate"], "")]
+    found.append(alone(FEEL, "p99-rate", "events a second that went out meanwhile", taken["rate"], ""))
+    return [*found, *_drained(plan)]
+
+
+def _drained(plan: Plan) -> list[Row]:
+    """Return what a request feels while a backlog goes out to an API that answers at once."""
+    say("a request handler, while a backlog is drained")
+    with Server() as server:
+        given = {"seconds": max(0.8, 1.5 * plan.scale), "backlog": plan.many(60_000)}
+        taken = in_turns({"it": Shape("handler:drained", {**server.at, **given})}, plan)["it"]
+    idle, busy = taken["idle99"], taken["busy99"]
+    beside = f"nothing goes out: {micro(idle)}; {figure(taken['rate'])} events/s go out"
+    name = "request, 99 % within, while a backlog is drained"
+    return [against(FEEL, "p99-drained", name, micro(busy), beside, busy / idle, Goal(most=1.15))]
 
 
 def wire(plan: Plan) -> list[Row]:

@@ -11,6 +11,11 @@ from core import percentile, wait_for
 from server import ask
 
 
+def _rest(number: int, longest: float) -> None:
+    """Be idle for a while; for a long while, now and then."""
+    time.sleep(1.2 if number % 20 == 10 else random.uniform(0.005, longest))
+
+
 def _summary(put: list[int], port: int) -> dict[str, float]:
     arrived = [int(line) for line in ask(port, "times").split()]
     took = [(there - here) / 1e6 for here, there in zip(put, arrived[-len(put) :], strict=True)]
@@ -30,7 +35,7 @@ def outbox(port: int, authority: str, events: int, longest: float) -> dict[str, 
         first = (int(ask(port, "times").split()[0]) - began) / 1e6
         put = []
         for number in range(events):
-            time.sleep(random.uniform(0.005, longest))
+            _rest(number, longest)
             put.append(time.monotonic_ns())
             one.put(Event("course-save", course_id=7, user_id=f"ann-{number}"))
             wait_for(lambda expected=number + 2: one.books.snapshot().delivered >= expected, 20, 0.002)
@@ -45,7 +50,7 @@ def call(port: int, authority: str, events: int, longest: float) -> dict[str, fl
     ask(port, "times")
     put = []
     for number in range(events):
-        time.sleep(random.uniform(0.005, longest))
+        _rest(number, longest)
         put.append(time.monotonic_ns())
         line.request("GET", f"/v2.0/events?type=course-save&course_id=7&user_id=ann-{number}")
         line.getresponse().read()
