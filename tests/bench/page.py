@@ -54,6 +54,7 @@ def short(rows: list[Row]) -> str:
 
 def text(rows: list[Row], notes: list[str], rounds: int, plotted: bool) -> str:
     """Return the page."""
+    rows = [row for section in ABOUT for row in rows if row.section == section]
     parts = [HEAD.format(server=server.kind(), where=where(), rounds=rounds)]
     for section, about in ABOUT.items():
         mine = [row for row in rows if row.section == section]
