@@ -105,7 +105,7 @@ def measured(plan: core.Plan, wanted: list[str]) -> tuple[list, list[str], list]
         rows += more
         panels += drawn
         core.say(f"  {name}: {time.monotonic() - began:.0f} s")
-    return rows, notes, panels
+    return rows, [*notes, *sorted(core.failures)], panels
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+#: What could not be measured, and why, for the page to say.
+failures: set[str] = set()
 #: How many rounds each shape had so far, for the page to say.
 rounds_made: list[int] = []
 #: Seconds after which a single run is ended by force.
@@ -116,15 +118,19 @@ def once(shape: Shape, taken: Taken, longest: float = LONGEST) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            taken.wrong.append(f"took more than {longest:.0f} s")
-            say(f"    {shape.call} took more than {longest:.0f} s")
+            _failed(shape, taken, f"took more than {longest:.0f} s")
             return
     try:
         taken.runs.append(json.loads(out.strip().splitlines()[-1]))
     except (IndexError, ValueError):
-        why = err.strip().splitlines()[-1:] or [f"exit {process.returncode}"]
-        taken.wrong.append(why[0][:160])
-        say(f"    {shape.call} failed: {why[0][:300]}")
+        _failed(shape, taken, (err.strip().splitlines()[-1:] or [f"exit {process.returncode}"])[0])
+
+
+def _failed(shape: Shape, taken: Taken, why: str) -> None:
+    taken.wrong.append(why)
+    kind = next((str(value) for value in shape.given.values() if isinstance(value, str) and value), "")
+    failures.add(f"{shape.call} {kind}: {why[:160]}")
+    say(f"    {shape.call} {kind} {json.dumps(dict(shape.given))}: {why[:300]}")
 
 
 def in_turns(

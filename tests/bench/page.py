@@ -52,10 +52,15 @@ def short(rows: list[Row]) -> str:
     return "\n".join([*lines, "", *(f"{text}\n" for text in why)])
 
 
+def counted(rounds: int) -> str:
+    """Return how many rounds there were, and what to think of it."""
+    return f"{rounds} rounds" if rounds >= 5 else f"{rounds} round{'s' * (rounds > 1)} (few: the figures are rough)"
+
+
 def text(rows: list[Row], notes: list[str], rounds: int, plotted: bool) -> str:
     """Return the page."""
     rows = [row for section in ABOUT for row in rows if row.section == section]
-    parts = [HEAD.format(server=server.kind(), where=where(), rounds=rounds)]
+    parts = [HEAD.format(server=server.kind(), where=where(), rounds=counted(rounds))]
     for section, about in ABOUT.items():
         mine = [row for row in rows if row.section == section]
         if mine:

@@ -111,7 +111,7 @@ def peers(plan: Plan) -> list[Row]:
         lost = f", {figure(other['lost'])} % lost" if other["lost"] else ""
         rows.append(against(PEERS, f"peer-{peer}", f"CPU an event, all-in; {events:,} at once", micro(ours["each"]),
                             f"{peer}: {micro(other['each'])}{lost}", ours.per(other, "each"),
-                            Goal(most=1, words="less")))  # fmt: skip
+                            Goal(most=1, words="less than theirs")))  # fmt: skip
         rows.append(against(PEERS, f"peer-{peer}-put", "of it in the application's thread", micro(ours["put"]),
                             f"{peer}: {micro(other['put'])}", ours.per(other, "put")))  # fmt: skip
     return rows

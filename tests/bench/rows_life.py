@@ -24,7 +24,7 @@ def burst(plan: Plan) -> list[Row]:
         alone(WAITING, "burst-lost", f"{name}: lost", taken["lost"], "events", NONE),
         alone(WAITING, "burst-memory", f"{name}: resident memory above idle", taken["memory"], "MB"),
         alone(WAITING, "waiting-event", f"{name}: memory for each waiting event", taken["each"], "bytes",
-              beside="of it the journal's mapped files"),
+              beside="mapped files of the journal included"),
         alone(WAITING, "burst-back", f"{name}: all delivered after the server is back", taken["seconds"], "s"),
     ]  # fmt: skip
 

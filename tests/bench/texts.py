@@ -17,8 +17,8 @@ HEAD = """\
 
 One event is one HTTP request, and the threads that make events are yours. So what counts is CPU time, *beside something
 else in the same run*: microseconds are the machine's, ratios travel. What is compared took turns, round for round, in
-processes of their own (on the hot path: in slices, in one process). Each figure is the median of {rounds} rounds or
-more, "times" that of the rounds' ratios. CPU is user and system time of the whole process, all its threads; what a
+processes of their own (on the hot path: in slices, in one process). Each figure is the median of {rounds}
+or more, "times" that of the rounds' ratios. CPU is user and system time of the whole process, all its threads; what a
 caller pays is that of the caller's thread. The server was {server}, in a process of its own.
 
 {where}
