@@ -22,6 +22,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import server
+
 HERE = Path(__file__).parent
 #: What could not be measured, and why, for the page to say.
 failures: set[str] = set()
@@ -109,6 +111,8 @@ def once(shape: Shape, taken: Taken, longest: float = LONGEST) -> None:
     """Run a shape in a new process and add what it says."""
     command = [sys.executable, "-W", "ignore", str(HERE), "--one", shape.call, json.dumps(dict(shape.given))]
     env = {name: value for name, value in os.environ.items() if not name.upper().startswith(("OTEL_", "HTTP", "ALL_P"))}
+    env["TMPDIR"] = str(server.folder())  # whoever is killed leaves things there
+    env["OCM_BENCH_SERVER"] = server.built() or ""  # built once
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env
     ) as process:

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -179,6 +180,7 @@ static int listen_on(int port) {
 
 int main(int n, char **given) {
     signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody is left behind to serve */
     delay = n > 1 ? atoll(given[1]) * 1000 : 0;
     if (n > 3 && strcmp(given[3], "-")) keep = fopen(given[3], "ab");
     if (n > 4 && strcmp(given[4], "-")) {
