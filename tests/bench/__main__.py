@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -58,6 +59,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--one"]:
         core.answer(sys.argv[2], sys.argv[3])
     asked = given()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it started ends with it
     if asked.real_time:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     seconds = asked.minutes * 60 if asked.minutes else QUICK if asked.quick else FULL
