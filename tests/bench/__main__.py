@@ -31,7 +31,7 @@ def sections() -> dict:
         "hot": (rows_hot.hot_path, 100),
         "request": (rows_hot.request, 60),
         "wire": (rows_hot.wire, 40),
-        "delivery": (rows_delivery.delivery, 270),
+        "delivery": (rows_delivery.delivery, 300),
         "start": (rows_life.start, 70),
         "burst": (rows_life.burst, 40),
         "peers": (rows_delivery.peers, 50),

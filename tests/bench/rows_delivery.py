@@ -30,7 +30,7 @@ SHARE = {"httpx_client": 0.3, "httpx_async": 0.15}
 def _cell(plan: Plan, shapes: list[str], delay: int, tls: bool, connections: int) -> dict[str, Taken]:
     """Measure some shapes in turns, at one latency and with so many connections."""
     say(f"delivery, API {delay} ms{', TLS' if tls else ''}, {connections} connections")
-    seconds = {0: 0, 20: 0.6, 100: 0.9}[delay] * max(plan.scale, 0.5)
+    seconds = {0: 0, 20: 0.6, 100: 1.8 if connections > 16 else 0.9}[delay] * max(plan.scale, 0.5)
     events = int(connections / delay * 1000 * seconds) if delay else plan.many(2000, 400)
     warm = min(events, connections * (8 if delay else 20))
     with Server(delay / 1000, tls=tls) as server:
