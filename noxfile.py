@@ -6,7 +6,8 @@ servers and frameworks, each Python with another OpenTelemetry), `commands` (the
 `gateway` (OTLP and the API's own call over the network), `page` (the emulator's report page, in a browser), `disaster`
 (programs that are killed, forked and cut off; on the oldest and the newest Python). Not among them, for it takes half
 an hour: `soak` (long outages, a kill at every single step), `nox -s soak`; nor `senders`, for it needs node and npm
-(OpenTelemetry's SDK for Node and a collector in Rust before the gateway).
+(OpenTelemetry's SDK for Node and a collector in Rust before the gateway); nor `bench`, for it needs a quiet machine
+(what a user pays, beside others; it writes docs/performance.md).
 """
 
 from __future__ import annotations
@@ -265,3 +266,10 @@ def soak(session: nox.Session) -> None:
     """The long disasters; each has a bound of its own."""
     session.install(*groups("test"), "-e", ".[all]")
     session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", "tests/commands", *session.posargs)
+
+
+@nox.session(python=TESTED[1], default=False)
+def bench(session: nox.Session) -> None:
+    """What a user pays, beside something else in the same run; `-- --quick` for a rough minute."""
+    session.install(*groups("bench"), "-e", ".[all]")
+    session.run("python", "tests/bench", *session.posargs)

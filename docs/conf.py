@@ -11,6 +11,7 @@ release = version = _version("ocm-otel")
 
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline"]  # a row of the performance page is an address
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 nitpicky = True

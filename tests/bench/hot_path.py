@@ -1,180 +1,136 @@
-"""What a span, a log record or a line costs with us, beside what it costs without: `python tests/bench/hot_path.py`.
+"""What a span, a log record or a line costs the application's own thread.
 
-Each row is one way to set an application up. They take turns in short slices, in an order that changes, so that all of
-them see the same machine; what is shown is the median of the rounds, in microseconds of the thread's CPU time for one
-record, and the median of how much that is, in the same round, above a processor that does nothing. Delivery is held up
-(the outbox leads nowhere), so that only the caller's part is seen. Run it on a quiet machine; the differences are what
-to read, not the figures.
+The applications take turns in short slices, in an order that changes, all in one process, so that they see the same
+machine: a difference of a tenth of a microsecond shows in no other way. The figure is the CPU time of the thread; how
+much it is above a processor that does nothing is taken within each round.
 """
 
 from __future__ import annotations
 
 import gc
-import io
 import random
 import statistics
-import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
-import structlog
-from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from applications import PLAIN, TAGGED, Make, set_ups
 
-from ocm_otel import OCMLogRecordProcessor, OCMProcessor, OCMSpanProcessor, Outbox, Settings, tags
-
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 101
-RECORDS = 400
-TAGGED = tags("course-save", course_id=7, user_id="ann", entity_id="north")
-PLAIN = {"http.route": "/courses", "http.status": 200, "part": "shop", "size": 17}
+RECORDS, LEAST = 400, 5
 
 
-class Nowhere:
-    """An outbox that accepts and forgets."""
-
-    settings = Settings()
-    books = None
-
-    def put(self, event: object) -> bool:
-        return True
-
-
-class Forget(SpanExporter):
-    def export(self, spans: Any) -> SpanExportResult:
-        return SpanExportResult.SUCCESS
-
-
-class ForgetRecords(InMemoryLogRecordExporter):
-    def export(self, batch: Any) -> Any:
-        self.clear()
-        return super().export(())
-
-
-class IdleSpans(SpanProcessor):
-    """A span processor that does nothing."""
-
-
-class IdleRecords(LogRecordProcessor):
-    """A log processor that does nothing."""
-
-    def on_emit(self, log_record: Any) -> None:
-        return
-
-    def shutdown(self) -> None:
-        return
-
-    def force_flush(self, timeout_millis: int = 0) -> bool:
-        return True
-
-
-def idle(logger: Any, name: str, line: Any) -> Any:
-    """A structlog processor that does nothing."""
-    return line
-
-
-def spans(processor: SpanProcessor | None, attributes: dict[str, Any]) -> Callable[[], None]:
-    """Return what makes a span, in an application with this processor."""
-    provider = TracerProvider(shutdown_on_exit=False)
-    if processor is not None:
-        provider.add_span_processor(processor)
-    tracer = provider.get_tracer("bench")
-    return lambda: tracer.start_span("page", attributes=attributes).end()
-
-
-def records(processor: LogRecordProcessor | None, attributes: dict[str, Any]) -> Callable[[], None]:
-    """Return what makes a log record."""
-    provider = LoggerProvider(shutdown_on_exit=False)
-    if processor is not None:
-        provider.add_log_record_processor(processor)
-    logger = provider.get_logger("bench")
-    return lambda: logger.emit(body="saved", attributes=attributes)
-
-
-def lines(processor: Any, fields: dict[str, Any]) -> Callable[[], None]:
-    """Return what makes a structlog line."""
-    log = structlog.wrap_logger(
-        structlog.PrintLogger(io.StringIO()),
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            *([processor] if processor else []),
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            lambda *_: "",
-        ],
-    ).bind()
-    return lambda: log.info("saved", **fields)
-
-
-def disk(folder: str) -> Outbox:
-    """Return an outbox that writes to the disk and delivers nothing."""
-    nobody = "http://127.0.0.1:9/v2.0/events"
-    return Outbox(Settings(api_key="bench", endpoint=nobody, spool_dir=folder, shutdown_timeout=0))
-
-
-def cases(outbox: Any, kept: Any) -> dict[str, dict[str, Callable[[], None]]]:
-    """Return the set-ups by table and row; the row of a processor that does nothing is called `idle`."""
-    baggage = Nowhere()
-    baggage.settings = Settings(baggage_keys="user_id=user")
-    found = {}
-    for kind, content in (("untagged", PLAIN), ("tagged", TAGGED)):
-        found[f"{kind} span"] = {
-            "no processor": spans(None, content),
-            "idle": spans(IdleSpans(), content),
-            "ours": spans(OCMSpanProcessor(outbox=outbox), content),
-            "ours, baggage keys set": spans(OCMSpanProcessor(outbox=baggage), content),
-            "ours, to disk": spans(OCMSpanProcessor(outbox=kept), content),
-            "stock batch processor": spans(BatchSpanProcessor(Forget()), content),
-        }
-        found[f"{kind} log record"] = {
-            "no processor": records(None, content),
-            "idle": records(IdleRecords(), content),
-            "ours": records(OCMLogRecordProcessor(outbox=outbox), content),
-            "ours, to disk": records(OCMLogRecordProcessor(outbox=kept), content),
-            "stock batch processor": records(BatchLogRecordProcessor(ForgetRecords()), content),
-        }
-        found[f"{kind} structlog line"] = {
-            "no processor": lines(None, content),
-            "idle": lines(idle, content),
-            "ours": lines(OCMProcessor(outbox=outbox), content),
-            "ours, to disk": lines(OCMProcessor(outbox=kept), content),
-        }
-    return found
-
-
-def measure(make: Callable[[], None]) -> float:
-    """Return the microseconds of CPU time that one call takes."""
-    gc.collect()
-    gc.disable()
-    began = time.thread_time_ns()
+def _slice(make: Make) -> tuple[float, float]:
+    """Return the microseconds, of the thread's CPU and of the wall, that one call takes."""
+    wall, began = time.perf_counter_ns(), time.thread_time_ns()
     for _ in range(RECORDS):
         make()
     took = time.thread_time_ns() - began
-    gc.enable()
-    return took / RECORDS / 1_000
+    return took / RECORDS / 1_000, (time.perf_counter_ns() - wall) / RECORDS / 1_000
 
 
-def main() -> None:
-    """Measure all, and print the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        kept = disk(folder)
-        for table, rows in cases(Nowhere(), kept).items():
-            seen: dict[str, list[float]] = {row: [] for row in rows}
-            for _ in range(ROUNDS):
-                for row in random.sample(sorted(rows), len(rows)):
-                    seen[row].append(measure(rows[row]))
-            above = {
-                row: statistics.median(mine - base for mine, base in zip(times, seen["idle"], strict=True))
-                for row, times in seen.items()
-            }
-            print(f"\n{table:<28}{'median':>9}{'above idle':>12}   (microseconds)")
-            for row, times in seen.items():
-                print(f"  {row:<26}{statistics.median(times):>9.2f}{above[row]:>+12.2f}")
-        kept.close(0)
+class Clock:
+    """How long rounds go on: five at least, and then until the time is up; all threads hear the same.
+
+    Args:
+        seconds: how long.
+        threads: how many begin each slice together.
+    """
+
+    def __init__(self, seconds: float, threads: int = 1) -> None:
+        self._end, self._over = time.monotonic() + seconds, False
+        self._meet = threading.Barrier(threads, self._look)
+
+    def _look(self) -> None:
+        self._over = time.monotonic() > self._end
+
+    def goes_on(self, number: int) -> bool:
+        """Return whether there is to be one more round after so many; waits until all threads ask."""
+        self._meet.wait(60)
+        return number < LEAST or not self._over
+
+    def together(self) -> None:
+        """Wait until all threads are here."""
+        self._meet.wait(60)
 
 
-if __name__ == "__main__":
-    main()
+def _rounds(rows: dict[str, Make], clock: Clock) -> dict[str, float]:
+    """Return, by row, the median and the median above `idle`, the latter of the wall's time as well."""
+    seen: dict[str, list[tuple[float, float]]] = {row: [] for row in rows}
+    number = 0
+    while clock.goes_on(number):
+        order = random.Random(number).sample(sorted(rows), len(rows))  # threads do the same at the same time
+        for row in order:
+            clock.together()
+            seen[row].append(_slice(rows[row]))
+        number += 1
+    found = {"rounds": float(number)}
+    for row, times in seen.items():
+        pairs = list(zip(times, seen["idle"], strict=True))
+        found[row] = statistics.median(cpu for cpu, _ in times)
+        found[f"{row}+"] = statistics.median(mine[0] - base[0] for mine, base in pairs)
+        found[f"{row}+wall"] = statistics.median(mine[1] - base[1] for mine, base in pairs)
+    return found
+
+
+def _together(rows: dict[str, Make], seconds: float, threads: int) -> dict[str, float]:
+    """Return the medians of threads that all make the same at the same time; of one, those of this one."""
+    gc.collect()
+    gc.disable()
+    clock, found = Clock(seconds, threads), []
+    team = [threading.Thread(target=lambda: found.append(_rounds(rows, clock))) for _ in range(threads - 1)]
+    for one in team:
+        one.start()
+    found.append(_rounds(rows, clock))
+    for one in team:
+        one.join()
+    return {row: statistics.median(each[row] for each in found) for row in found[0]}
+
+
+def _outbox(place: str, port: int, **settings):
+    from ocm_otel import Outbox, Settings
+
+    where = f"http://127.0.0.1:{port}/v2.0/events"
+    return Outbox(Settings(api_key="demo-key", endpoint=where, spool_dir=place, spool_max_bytes=2**30, **settings))
+
+
+def held(kind: str, tagged: bool, seconds: float, threads: int = 1, only: list[str] | None = None) -> dict[str, float]:
+    """Return what each set-up costs while nothing is delivered: nobody listens at the address."""
+    with tempfile.TemporaryDirectory() as place:
+        outbox = _outbox(place, 9)
+        every = set_ups(kind, TAGGED if tagged else PLAIN, outbox)
+        rows = {row: every[row] for row in only or every}
+        for make in rows.values():
+            make()
+        found = _together(rows, seconds, threads)
+        outbox.close(0)
+    return found
+
+
+def running(port: int, authority: str, seconds: float, threads: int = 1, backlog: int = 3000) -> dict[str, float]:
+    """Return what a span costs while delivery runs all the time, as fast as it can, in the same process."""
+    from ocm_otel import Event
+
+    with tempfile.TemporaryDirectory() as place:
+        outbox = _outbox(place, port)
+        every = set_ups("span", TAGGED, outbox)
+        rows = {row: every[row] for row in ("idle", "disk")}
+        event = Event("course-save", course_id=7, user_id="bob")
+        delivered = outbox.books.snapshot().delivered
+        done = threading.Event()
+
+        def feed() -> None:
+            while not done.wait(0.02):  # so that it never runs dry
+                for _ in range(backlog - outbox.books.snapshot().waiting):
+                    outbox.put(event)
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        time.sleep(0.3)
+        began = time.perf_counter()
+        found = _together(rows, seconds, threads)
+        took = time.perf_counter() - began
+        done.set()
+        feeder.join()
+        found["delivered"] = (outbox.books.snapshot().delivered - delivered) / took
+        outbox.close(0)
+    return found

@@ -1,0 +1,65 @@
+"""The words of the page around its tables: headings, what a table is about, and why something falls short."""
+
+from __future__ import annotations
+
+HOT = "What the application's threads pay"
+FEEL = "What a request feels"
+DELIVERY = "What a delivered event costs"
+PEERS = "Beside libraries that pack many events into a request"
+WAITING = "What waits"
+GROWTH = "A cost that does not grow"
+START = "Before the first event"
+
+HEAD = """\
+# Performance
+
+<!-- Printed by `python tests/bench`: run it again rather than change it here. -->
+
+One event is one HTTP request, and the threads that make events are yours. So what counts is CPU time, *beside something
+else in the same run*: microseconds are the machine's, ratios travel. What is compared took turns, round for round, in
+processes of their own (on the hot path: in slices, in one process). Each figure is the median of {rounds}
+or more, "times" that of the rounds' ratios. CPU is user and system time of the whole process, all its threads; what a
+caller pays is that of the caller's thread. The server was {server}, in a process of its own.
+
+{where}
+
+To measure again, on a machine with nothing else to do; the first takes about twelve minutes and writes this page, the
+second a minute, and its figures are rough:
+
+<!-- not run: it takes twelve minutes, and the libraries that it compares with -->
+```sh
+nox -s bench
+nox -s bench -- --quick
+```
+"""
+
+ABOUT = {
+    HOT: """\
+What a span, a log record or a structlog line costs the thread that makes it, above the same application with a
+processor that does nothing. A tagged one is an event, and is on disk when the call returns.""",
+    FEEL: """\
+A request works for 0.3 ms and sleeps for 1 ms, over and over, and puts 500 events a second itself; the API takes 20 ms.
+Idle to wire is the time from `put`, in a process that does nothing, to the arrival at the server.""",
+    DELIVERY: """\
+Ours is all-in: `put` into the journal on disk, the call, the verdict, the books. The others make the calls and nothing
+else: no journal, no retry, no count. The bare socket loop is about the least that Python can do, and does not read what
+the API answers.""",
+    PEERS: """\
+The same number of events, as fast as one thread can make them, each library with its own defaults and its own flush.
+They pack a hundred or so into a request; the events API takes one. Microseconds are for each event that arrived.""",
+    WAITING: """\
+What waits is on disk, and memory holds little of it; the journal's mapped files count as resident memory.""",
+    GROWTH: """\
+What it takes to deliver an event, by how many wait, how many doors they came in by, and how long the API was away. (The
+outage goes by {faster} times faster than a real one, with as many attempts.)""",
+    START: """\
+What an application pays before it has an event, what the command pays before it does anything, and what a process pays
+that finds the events of a dead one.""",
+}
+
+#: Why what falls short does, by the beginning of the rows' keys; said only while such a row falls short.
+WHY: dict[str, str] = {
+    "untagged": """\
+A quarter of a microsecond is two dictionary look-ups and a call on a machine where a span takes 13 µs; where a span
+takes longer, they do, too.""",
+}
