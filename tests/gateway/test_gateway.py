@@ -31,7 +31,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from .conftest import JSON, PROTOBUF, Running, attribute, logs, span, tagged, traces, until
-
 from .test_facts import in_protobuf
 
 if TYPE_CHECKING:
@@ -363,9 +362,7 @@ def test_what_would_be_open_does_not_start(gateway: Running, options: tuple[str,
 
 def test_slow_senders_do_not_take_the_place_of_others(gateway: Running, emulator: Emulator) -> None:
     """Connections that never finish a request are ended in time, heads and bodies; others are served meanwhile.
-
-    Whose body did not come in time is asked to send it again: of 408 OTLP says that it is not to be sent again, and
-    a batch that took the slow road would be lost.
+    Whose body is late is to send it again: a batch that is answered with 408 would be thrown away by its sender.
     """
     gateway.start("--request-timeout", "0.5", "--max-connections", "20")
     heads = (b"", b"POST /v1/traces HTTP/1.1\r\nhost: x\r\n")
