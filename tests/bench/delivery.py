@@ -24,6 +24,14 @@ ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 PATH = "/v2.0/events?type=course-save&course_id=7&user_id=ann-"
 
 
+def received(peer: socket.socket) -> bytes:
+    """Return what came, nothing where the connection is over, however it ended."""
+    try:
+        return peer.recv(65536)
+    except ConnectionResetError:
+        return b""
+
+
 def serve(delay: float) -> None:
     """Answer every request after `delay` seconds; print the port, then serve until killed."""
     waiting = selectors.DefaultSelector()
@@ -38,7 +46,7 @@ def serve(delay: float) -> None:
                 peer, _ = listener.accept()
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 waiting.register(peer, selectors.EVENT_READ)
-            elif not (got := key.fileobj.recv(65536)):
+            elif not (got := received(key.fileobj)):
                 waiting.unregister(key.fileobj)
                 key.fileobj.close()
             elif delay:
