@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 REQUESTS = {"traces": ExportTraceServiceRequest, "logs": ExportLogsServiceRequest}
 PACK = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstandard.compress}
-UNPACK = {"": bytes, "gzip": gzip.decompress, "deflate": zlib.decompress}
 MOST = 100_000
 
 
@@ -60,6 +59,20 @@ def damaged(dice: random.Random, body: bytes) -> bytes:
             (b"", dice.randbytes(dice.randrange(5)), bytes(one[:at][-20:]), b"\xff" * 9, b"[" * 2000)
         )
     return bytes(one)
+
+
+def inflated(data: bytes) -> bytes:
+    """Return what was deflated, with or without zlib's header; nothing may follow it."""
+    for form in (15, -15):
+        stream = zlib.decompressobj(form)
+        with contextlib.suppress(zlib.error):
+            found = stream.decompress(data)
+            if stream.eof and not stream.unused_data:
+                return found
+    raise zlib.error
+
+
+UNPACK = {"": bytes, "gzip": gzip.decompress, "deflate": inflated}
 
 
 def rightly(name: str, kind: str, encoding: str, body: bytes) -> set[int]:
