@@ -3,10 +3,10 @@
 Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
 installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `hosts` (real
 servers and frameworks, each Python with another OpenTelemetry), `commands` (the command, as a person gives it),
-`gateway` (OTLP and the API's own call over the network, and the files to deploy it by), `senders` (programs of Node and
-Go and a collector in Rust before it), `page` (the emulator's report page, and pages that call the gateway, in a
-browser), `disaster` (programs that are killed, forked and cut off; on the oldest and the newest Python). Not among them, for it
-takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`.
+`gateway` (OTLP and the API's own call over the network, and the files to deploy it by), `senders` (programs of Node
+and Go and a collector in Rust before it), `page` (the emulator's report page, and pages that call the gateway, in a
+browser), `disaster` (programs that are killed, forked and cut off; on the oldest and the newest Python). Not among
+them, for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`.
 """
 
 from __future__ import annotations
