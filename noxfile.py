@@ -3,11 +3,11 @@
 Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
 installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `hosts` (real
 servers and frameworks, each Python with another OpenTelemetry), `commands` (the command, as a person gives it),
-`gateway` (OTLP and the API's own call over the network), `page` (the emulator's report page, in a browser), `disaster`
-(programs that are killed, forked and cut off; on the oldest and the newest Python). Not among them, for it takes half
-an hour: `soak` (long outages, a kill at every single step), `nox -s soak`; nor `senders`, for it needs node and npm
-(OpenTelemetry's SDK for Node and a collector in Rust before the gateway); nor `bench`, for it needs a quiet machine
-(what a user pays, beside others; it writes docs/performance.md).
+`gateway` (OTLP and the API's own call over the network, and the files to deploy it by), `senders` (programs of Node
+and Go and a collector in Rust before it), `page` (the emulator's report page, and pages that call the gateway, in a
+browser), `disaster` (programs that are killed, forked and cut off; on the oldest and the newest Python). Not among
+them, for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`; nor `bench`, for it
+needs a quiet machine (what a user pays, beside others; it writes docs/performance.md).
 """
 
 from __future__ import annotations
@@ -205,8 +205,8 @@ def commands(session: nox.Session) -> None:
 
 @nox.session(python=TESTED[1])
 def gateway(session: nox.Session) -> None:
-    """The gateway, with senders of other makes; killed, flooded, and asked in wrong ways."""
-    session.install(*groups("test"), "-e", ".[all]")
+    """The gateway: killed, flooded, asked in wrong ways, and started as the files of examples/deploy/ say."""
+    session.install(*groups("test", "deploy"), "-e", ".[all]")
     session.run("pytest", "-n", "2", *(session.posargs or ["tests/gateway"]))
 
 
@@ -215,22 +215,22 @@ BROWSER = "@sparticuz/chromium@147.0.0"
 AXE = "axe-core@4.14.1"
 
 
-#: From the npm registry: OpenTelemetry's SDK for Node. From PyPI, which has pre-releases only: a collector in Rust.
-NODE_SDK = ("sdk-trace-base", "exporter-trace-otlp-http", "exporter-trace-otlp-proto")
-ROTEL = "rotel==0.0.1a15"
+#: From the npm registry: OpenTelemetry's SDK for Node, a set that goes together.
+NODE_SDK = ("api@1.10.0", "sdk-trace@3.1.1", "exporter-trace-otlp-http@0.301.0", "exporter-trace-otlp-proto@0.301.1")
 
 
-@nox.session(python=TESTED[1], default=False)
+@nox.session(python=TESTED[1])
 def senders(session: nox.Session) -> None:
-    """The gateway, with the Node SDK and a collector in Rust before it; node and npm have to be there."""
-    session.install(*groups("test"), ROTEL, "-e", ".[all]")
+    """The gateway, with programs of Node and Go and a collector in Rust before it; all come from registries alone."""
+    session.install(*groups("test", "senders"), "-e", ".[all]")
     folder = (Path(session.virtualenv.location) / "node").resolve()
-    if not (folder / "node_modules").exists():
-        packages = [f"@opentelemetry/{name}" for name in NODE_SDK]
-        session.run("npm", "install", "--silent", "--prefix", str(folder), *packages, external=True)
+    wanted = [f"@opentelemetry/{name}" for name in NODE_SDK]
+    if not (folder / "whole").exists():
+        session.run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *wanted)
+        (folder / "whole").touch()
     agent = session.run("python", "-c", "import rotel; print(rotel.__path__[0] + '/rotel-agent')", silent=True)
     env = {"OCM_TEST_NODE_MODULES": str(folder / "node_modules"), "OCM_TEST_ROTEL": (agent or "").strip()}
-    session.run("pytest", "-m", "senders", *(session.posargs or ["tests/gateway"]), env=env)
+    session.run("pytest", "-n", "2", "-m", "senders", *(session.posargs or ["tests/gateway/test_senders.py"]), env=env)
 
 
 @nox.session(python=TESTED[0])
@@ -264,8 +264,8 @@ def disaster(session: nox.Session) -> None:
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """The long disasters; each has a bound of its own."""
-    session.install(*groups("test"), "-e", ".[all]")
-    session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", "tests/commands", *session.posargs)
+    session.install(*groups("test", "deploy"), "-e", ".[all]")
+    session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", "tests/commands", "tests/gateway", *session.posargs)
 
 
 @nox.session(python=TESTED[1], default=False)

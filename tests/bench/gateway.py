@@ -3,6 +3,8 @@
 A sender of its own process posts gzip'd protobuf over one kept connection; the figures are spans (or events) for each
 second of CPU that the gateway's process takes, HTTP, decompression and journal included, delivery not: the API is dead.
 With `--rotel BIN` the same bodies go through the Rust collector (rotel, from PyPI) into a receiver that takes them.
+With `--through MS …` events go all the way, to an API that takes so many milliseconds for each call: the figures are
+how many are taken in and delivered, for different numbers of workers and of calls that each may have under way.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -89,6 +93,57 @@ class Taker(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def running(folder: str, endpoint: str, *options: str, **more: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run a gateway; yields its process and its port."""
+    env = {**os.environ, "OTEL_EXPORTER_OCM_API_KEY": "demo-key", "OTEL_EXPORTER_OCM_SPOOL_DIR": folder,
+           "OTEL_EXPORTER_OCM_ENDPOINT": endpoint, **more}  # fmt: skip
+    command = [sys.executable, "-m", "ocm_otel.cli", "gateway", "--port", "0", "--max-client-rate", "0", *options]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as gateway:
+        told = "".join(next(gateway.stdout) for _ in range(5))
+        yield gateway, int(re.search(r":(\d+)/v1/traces", told)[1])
+        gateway.terminate()
+
+
+def delivered(port: int) -> int:
+    """Return how many events the gateway delivered, by its own figures."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", "/metrics")
+    found = re.search(rb'became="delivered"} (\d+)', connection.getresponse().read())
+    return int(found[1]) if found else 0
+
+
+def family_cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process and its children took so far."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return sum(map(cpu, [pid, *map(int, children)]))
+
+
+def through(milliseconds: float, seconds: float) -> None:
+    """Print how many events a second are delivered to an API that takes so long, in how much CPU."""
+    for workers, concurrency in ((1, 16), (1, 64), (2, 64), (1, 256)):
+        serve = [sys.executable, str(Path(__file__).with_name("delivery.py")), "--serve", str(milliseconds / 1000)]
+        with tempfile.TemporaryDirectory() as folder, subprocess.Popen(serve, stdout=subprocess.PIPE) as api:
+            endpoint = f"http://127.0.0.1:{int(api.stdout.readline())}/v2.0/events"
+            more = {"OTEL_EXPORTER_OCM_MAX_CONCURRENCY": str(concurrency)}
+            with running(folder, endpoint, "--workers", str(workers), **more) as (gateway, port):
+                many = min(80, round(workers * concurrency / (milliseconds / 1000) * seconds / 500) + 1)
+                bodies, spent, began = [body(500, 500) for _ in range(many)], family_cpu(gateway.pid), time.monotonic()
+                for one in bodies:
+                    connection = http.client.HTTPConnection("127.0.0.1", port)  # another one: another worker, perhaps
+                    headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
+                    connection.request("POST", "/v1/traces", one, headers)
+                    assert connection.getresponse().status == 200
+                while (done := delivered(port)) < many * 500 and time.monotonic() < began + 20 * seconds:
+                    threading.Event().wait(0.2)
+                took, spent = time.monotonic() - began, family_cpu(gateway.pid) - spent
+            api.kill()
+        shown = f"API {milliseconds:g} ms, {workers} workers, {concurrency} calls each"
+        print(
+            f"{shown:<42} {done / took:>10,.0f} events a second  {done / max(spent, 1 / TICK):>8,.0f} a second of CPU"
+        )
+
+
 def free_port() -> int:
     """Return a port that was free just now."""
     with socket.create_server(("127.0.0.1", 0)) as one:
@@ -100,15 +155,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--rotel", help="rotel-agent, from `pip install --pre rotel`")
+    parser.add_argument("--through", type=float, nargs="*", default=[], metavar="MS", help="what a call takes")
     given = parser.parse_args()
+    for milliseconds in given.through:
+        through(milliseconds, 5)
+    if given.through:
+        return
     with tempfile.TemporaryDirectory() as folder:
-        env = {**os.environ, "OTEL_EXPORTER_OCM_API_KEY": "demo-key", "OTEL_EXPORTER_OCM_SPOOL_DIR": folder,
-               "OTEL_EXPORTER_OCM_ENDPOINT": "http://127.0.0.1:9/"}  # fmt: skip
-        command = [sys.executable, "-m", "ocm_otel.cli", "gateway", "--port", "0", "--max-client-rate", "0"]
-        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as gateway:
-            told = "".join(next(gateway.stdout) for _ in range(5))
-            all_of("gateway", gateway.pid, int(re.search(r":(\d+)/v1/traces", told)[1]), given.rounds)
-            gateway.terminate()
+        with running(folder, "http://127.0.0.1:9/") as (gateway, port):
+            all_of("gateway", gateway.pid, port, given.rounds)
         if given.rotel:
             taker = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taker)
             threading.Thread(target=taker.serve_forever, daemon=True).start()

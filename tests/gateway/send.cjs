@@ -1,11 +1,11 @@
 // Sends 1,000 spans by OpenTelemetry's SDK for Node, of which 100 are tagged: node send.cjs http|proto URL FIRST COMPRESSION
-const { BasicTracerProvider, BatchSpanProcessor } = require('@opentelemetry/sdk-trace-base');
+const { TracerProvider, BatchSpanProcessor } = require('@opentelemetry/sdk-trace');
 
 const [kind, url, first, compression] = process.argv.slice(2);
 const { OTLPTraceExporter } = require('@opentelemetry/exporter-trace-otlp-' + kind);
 const exporter = new OTLPTraceExporter({ url, compression });
-const processor = new BatchSpanProcessor(exporter, { maxQueueSize: 4096 });
-const provider = new BasicTracerProvider({ spanProcessors: [processor] });
+const processor = new BatchSpanProcessor({ exporter, maxQueueSize: 4096 });
+const provider = new TracerProvider({ spanProcessors: [processor] });
 const tracer = provider.getTracer('site');
 for (let number = 0; number < 1000; number++) {
   const span = tracer.startSpan('view');

@@ -19,17 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from google.protobuf.json_format import Parse
+from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from .conftest import JSON, PROTOBUF, Running, attribute, logs, span, tagged, traces, until
+from .test_facts import in_protobuf
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from ocm_otel.emulator import Emulator
 
 UNTAGGED = json.dumps(traces(span(0, [attribute("http.route", "/")]))).encode()
@@ -121,46 +127,81 @@ def test_what_is_rejected_is_counted_and_named(started: Running, emulator: Emula
     assert users(emulator) == ["ann"]
 
 
-@pytest.mark.parametrize(
-    ("path", "headers", "body", "status"),
-    [
-        ("/v1/traces", {"content_type": JSON}, b"{", 400),
-        ("/v1/traces", {"content_type": PROTOBUF}, b"\xff\xff\xff", 400),
-        ("/v1/traces", {"content_type": JSON, "content_encoding": "gzip"}, b"{}", 400),
-        ("/v1/traces", {"content_type": "text/plain"}, b"{}", 415),
-        ("/v1/traces", {}, b"{}", 415),
-        ("/v1/traces", {"content_type": JSON, "content_encoding": "br"}, b"{}", 415),
-        ("/v1/traces", {"content_type": JSON, "content_encoding": "gzip"}, gzip.compress(bytes(20_000_000)), 413),
-        ("/v1/traces", {"content_type": JSON, "content_length": "99999999"}, b"", 413),
-        ("/v1/metrics", {"content_type": JSON}, b"{}", 404),
-        ("/v1/logs", {"content_type": f"{JSON}; charset=utf-8"}, b"{}", 200),
-        ("/v1/logs", {"content_type": PROTOBUF}, b"", 200),
-        ("/v1/traces", {"content_type": JSON}, UNTAGGED, 200),
-    ],
-)
-def test_statuses_of_otlp(started: Running, path: str, headers: dict[str, str], body: bytes, status: int) -> None:
+OTLP: list[tuple[str, dict[str, str], bytes, int]] = [
+    ("/v1/traces", {"content_type": JSON}, b"{", 400),
+    ("/v1/traces", {"content_type": PROTOBUF}, b"\xff\xff\xff", 400),
+    ("/v1/traces", {"content_type": JSON, "content_encoding": "gzip"}, b"{}", 400),
+    ("/v1/traces", {"content_type": "text/plain"}, b"{}", 415),
+    ("/v1/traces", {}, b"{}", 415),
+    ("/v1/traces", {"content_type": JSON, "content_encoding": "br"}, b"{}", 415),
+    ("/v1/traces", {"content_type": JSON, "content_encoding": "gzip"}, gzip.compress(bytes(20_000_000)), 413),
+    ("/v1/traces", {"content_type": JSON, "content_length": "99999999"}, b"", 413),
+    ("/v1/metrics", {"content_type": JSON}, b"{}", 404),
+    ("/v1/logs", {"content_type": f"{JSON}; charset=utf-8"}, b"{}", 200),
+    ("/v1/logs", {"content_type": PROTOBUF}, b"", 200),
+    ("/v1/traces", {"content_type": JSON}, UNTAGGED, 200),
+]
+
+
+def test_statuses_of_otlp(started: Running) -> None:
     """Each fault has the status that the specification names for it, and afterwards all is well."""
-    assert started.ask("POST", path, body, **headers)[0] == status
+    found = [started.ask("POST", path, body, **headers)[0] for path, headers, body, _ in OTLP]
+    assert found == [status for *_, status in OTLP]
     assert started.ask("GET", "/readyz")[0] == 200
 
 
-@pytest.mark.parametrize(
-    ("method", "target", "key", "status", "body"),
-    [
-        ("GET", "/v2.0/events?type=x", "wrong-key-here", 403, b'{"message":"Forbidden"}'),
-        ("GET", "/v2.0/events?type=x", "", 403, b'{"message":"Forbidden"}'),
-        ("GET", "/v2.0/events?user_id=x", "client-key-one", 400, b"NO-TYPE-PARAMETER"),
-        ("GET", "/v2.0/events?type=%20", "client-key-one", 400, b"NO-TYPE-PARAMETER"),
-        ("POST", "/v2.0/events?type=x", "client-key-one", 403, b"Missing Authentication Token"),
-        ("GET", "/v2.0/other?type=x", "client-key-one", 403, b"Missing Authentication Token"),
-        ("GET", "/v2.0/events?type=x&user_id=" + "y" * 11_000, "client-key-one", 413, b"Request Too Long"),
-        ("GET", "/v2.0/events?type=x&course_id=", "client-key-one", 200, b"OK"),
-    ],
-)
-def test_statuses_of_the_api(started: Running, method: str, target: str, key: str, status: int, body: bytes) -> None:
+@pytest.mark.parametrize("kind", [JSON, PROTOBUF])
+def test_each_answer_is_in_the_encoding_of_its_request(gateway: Running, kind: str) -> None:
+    """Success, partial success and every fault have the request's content type, and a fault is a Status that tells."""
+    (gateway.folder / "tokens").write_text("first-token\n", encoding="utf-8")
+    gateway.start("--tokens", str(gateway.folder / "tokens"), "--max-body", "5000", "--max-client-rate", "9")
+
+    def read(body: bytes, message: Message) -> Any:
+        return Parse(body, message) if kind == JSON else message.FromString(body)
+
+    def sent(path: str, content: dict[str, Any], **more: str) -> tuple[int, dict[str, str], bytes]:
+        body = json.dumps(content).encode() if kind == JSON else in_protobuf(content)
+        return gateway.ask("POST", path, body, **{"content_type": kind, "authorization": "Bearer first-token"} | more)
+
+    good, bad = traces(span(0, tagged("ann"))), traces(span(1, tagged("x", 7)), span(2, tagged("y")))
+    for content, rejected in ((good, 0), (bad, 1)):
+        status, headers, body = sent("/v1/traces", content)
+        assert (status, headers["content-type"]) == (200, kind)
+        partial = read(body, ExportTraceServiceResponse()).partial_success
+        assert (partial.rejected_spans, "ocm.event_type" in partial.error_message) == (rejected, rejected > 0)
+    faults = {
+        400: sent("/v1/traces", good, content_encoding="gzip"),
+        401: sent("/v1/traces", good, authorization="Bearer other-token"),
+        404: sent("/v1/metrics", good),
+        405: gateway.ask("GET", "/v1/traces", content_type=kind, authorization="Bearer first-token"),
+        413: sent("/v1/traces", traces(span(3, tagged("z" * 6000)))),
+        415: sent("/v1/traces", good, content_encoding="br"),
+    }
+    while (found := sent("/v1/traces", good))[0] == 200:
+        pass
+    for expected, (status, headers, body) in {**faults, 429: found}.items():
+        assert (status, headers["content-type"]) == (expected, kind)
+        assert len(read(body, Status()).message) > 10
+    assert found[1]["retry-after"] == "1"
+
+
+API: list[tuple[str, str, str, int, bytes]] = [
+    ("GET", "/v2.0/events?type=x", "wrong-key-here", 403, b'{"message":"Forbidden"}'),
+    ("GET", "/v2.0/events?type=x", "", 403, b'{"message":"Forbidden"}'),
+    ("GET", "/v2.0/events?user_id=x", "client-key-one", 400, b"NO-TYPE-PARAMETER"),
+    ("GET", "/v2.0/events?type=%20", "client-key-one", 400, b"NO-TYPE-PARAMETER"),
+    ("POST", "/v2.0/events?type=x", "client-key-one", 403, b"Missing Authentication Token"),
+    ("GET", "/v2.0/other?type=x", "client-key-one", 403, b"Missing Authentication Token"),
+    ("GET", "/v2.0/events?type=x&user_id=" + "y" * 11_000, "client-key-one", 413, b"Request Too Long"),
+    ("GET", "/v2.0/events?type=x&course_id=", "client-key-one", 200, b"OK"),
+]
+
+
+def test_statuses_of_the_api(started: Running) -> None:
     """The API's own call is answered as the API answers it."""
-    found, _, told = started.ask(method, target, x_api_key=key)
-    assert (found, body in told) == (status, True)
+    for method, target, key, status, body in API:
+        found, _, told = started.ask(method, target, x_api_key=key)
+        assert (found, body in told) == (status, True), target[:80]
 
 
 def test_the_door_of_the_api_is_closed_without_keys(gateway: Running) -> None:
@@ -293,6 +334,7 @@ def test_pages_of_listed_origins_may_call(gateway: Running, emulator: Emulator) 
     assert "x-api-key" in headers["access-control-allow-headers"]
     status, headers, _ = gateway.ask("GET", "/v2.0/events?type=x", x_api_key="client-key-one", **ours)
     assert (status, headers["access-control-allow-origin"]) == (200, "https://shop.example.org")
+    assert headers["access-control-allow-credentials"] == "true"  # what sendBeacon asks for
     status, headers, _ = gateway.ask("OPTIONS", "/v2.0/events?type=x", **asked, **theirs)
     assert (status, headers.get("access-control-allow-origin")) == (403, None)
     assert emulator.wait_for(1)
@@ -319,7 +361,9 @@ def test_what_would_be_open_does_not_start(gateway: Running, options: tuple[str,
 
 
 def test_slow_senders_do_not_take_the_place_of_others(gateway: Running, emulator: Emulator) -> None:
-    """Connections that never finish a request are ended in time, heads and bodies; others are served meanwhile."""
+    """Connections that never finish a request are ended in time, heads and bodies; others are served meanwhile.
+    Whose body is late is to send it again: a batch that is answered with 408 would be thrown away by its sender.
+    """
     gateway.start("--request-timeout", "0.5", "--max-connections", "20")
     heads = (b"", b"POST /v1/traces HTTP/1.1\r\nhost: x\r\n")
     body = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
@@ -330,7 +374,7 @@ def test_slow_senders_do_not_take_the_place_of_others(gateway: Running, emulator
             one.sendall((*heads, body)[number % 3])
         assert gateway.send(traces(span(0, tagged("ann"))))[0] == 200
         said = [everything(one) for one in slow]
-    assert all(text.startswith(b"HTTP/1.1 408") for text in said[2::3])
+    assert all(text.startswith(b"HTTP/1.1 503") and b"retry-after: 5\r\n" in text for text in said[2::3])
     assert emulator.wait_for(1)
 
 

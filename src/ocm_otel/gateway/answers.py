@@ -87,4 +87,5 @@ API_NO_TYPE = Reply(400, b'{"error":"NO-TYPE-PARAMETER","message":"The type para
 API_FORBIDDEN = Reply(403, b'{"message":"Forbidden"}')
 API_UNKNOWN_PLACE = Reply(403, b'{"message":"Missing Authentication Token"}')
 API_TOO_LONG = Reply(413, b'{"message":"Request Too Long"}', close=True)
+API_TOO_OFTEN = Reply(429, b'{"message":"Too Many Requests"}', headers=(("retry-after", "1"),), close=True)
 API_LATER = Reply(503, b'{"message":"Service Unavailable"}', headers=(("retry-after", str(WAIT)),))

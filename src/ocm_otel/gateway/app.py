@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ocm_otel._doors import last_resort
 from ocm_otel.gateway import events_api
-from ocm_otel.gateway.answers import API_LATER, API_OK, TEXT, Reply, failure, wait
+from ocm_otel.gateway.answers import API_LATER, API_OK, API_TOO_OFTEN, TEXT, Reply, failure, wait
 from ocm_otel.gateway.bodies import Body, Budget, TooLarge
 from ocm_otel.gateway.guard import Rates, Secrets
-from ocm_otel.gateway.otlp import Head, answer
+from ocm_otel.gateway.otlp import Head, answer, content_type
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -130,7 +130,7 @@ class Gateway:
             last_resort.add("failed_door", type(error).__name__)
             self._outbox.books.add("failed_door", type(error).__name__)
             self._outbox.books.report(("gateway", type(error)), "the gateway failed (%s)", type(error).__name__)
-            reply = wait(503, "the gateway failed: send it again", close=True)
+            reply = wait(503, "the gateway failed: send it again", content_type(headers), close=True)
         self._figures.add("requests", door=door, status=reply.status)
         if reply.close:
             await incoming.drain()
@@ -156,31 +156,33 @@ class Gateway:
             pairs.append((b"vary", b"origin"))
             if (origin := headers.get(b"origin", b"")) in self._origins:
                 exposed = (b"access-control-expose-headers", b"retry-after")
-                pairs += [(b"access-control-allow-origin", origin), exposed]
+                # There are no cookies here; but `navigator.sendBeacon` always asks with them, and needs to be told.
+                credentials = (b"access-control-allow-credentials", b"true")
+                pairs += [(b"access-control-allow-origin", origin), exposed, credentials]
         return pairs
 
     async def _reply(self, door: str, scope: Scope, headers: Mapping[bytes, bytes], incoming: Incoming) -> Reply:
         """Return the answer to a request."""
-        method = scope["method"]
+        method, kind = scope["method"], content_type(headers)
         if door in ("health", "ready"):
             return self._health(door)
         client = (scope.get("client") or ("",))[0]
         if not self._rates.allows(client, time.monotonic()):
-            return wait(429, "too many requests of one client", seconds=1, close=True)
+            return API_TOO_OFTEN if door == "api" else wait(429, "too many requests of one client", kind, 1, close=True)
         if method == "OPTIONS" and b"access-control-request-method" in headers:
             return self._preflight(headers)
         if door == "api":
             return await self._call(scope)
         if self._tokens is not None and not self._tokens.has(_bearer(headers)):
             told = "a bearer token is needed, and this is none: see --tokens of the gateway"
-            return failure(401, told, headers=(("www-authenticate", "Bearer"),), close=True)
+            return failure(401, told, kind, (("www-authenticate", "Bearer"),), close=True)
         if door == "metrics":
             self._figures.show(self._outbox.books.snapshot())
             return Reply(200, self._figures.text(), "text/plain; version=0.0.4; charset=utf-8")
         if door == "other":
-            return failure(404, "there are /v1/traces, /v1/logs and /v2.0/events here", close=True)
+            return failure(404, "there are /v1/traces, /v1/logs and /v2.0/events here", kind, close=True)
         if method != "POST":
-            return failure(405, "OTLP is sent with POST", headers=(("allow", "POST"),), close=True)
+            return failure(405, "OTLP is sent with POST", kind, (("allow", "POST"),), close=True)
         head = Head.of(door, headers)
         return head if isinstance(head, Reply) else await self._take(head, headers, incoming)
 
@@ -228,8 +230,8 @@ class Gateway:
             self._figures.add("received_bytes", len(data), door=head.signal)
             work = partial(answer, head, data, most, self._intake, self._figures)
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        except asyncio.TimeoutError:
-            return failure(408, "the request did not come in within its time", head.kind, close=True)
+        except asyncio.TimeoutError:  # not 408: what OTLP's table of retryable answers does not name is thrown away
+            return wait(503, "the request did not come in within its time: send it again", head.kind, close=True)
         except TooLarge as error:
             return failure(413, str(error), head.kind, close=True)
         except Full:

@@ -44,11 +44,16 @@ class Head(NamedTuple):
     @classmethod
     def of(cls, signal: str, headers: Mapping[bytes, bytes]) -> Head | Reply:
         """Return the head of a request, or the answer if its content type is none of OTLP's."""
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        kind = content_type(headers)
         if kind not in (PROTOBUF, JSON):
             told = f"the content type is neither {PROTOBUF} nor {JSON}"
             return failure(415, told, headers=(("accept", f"{PROTOBUF}, {JSON}"),), close=True)
         return cls(signal, kind, headers.get(b"content-encoding", b"").decode("latin-1"))
+
+
+def content_type(headers: Mapping[bytes, bytes]) -> str:
+    """Return the content type of a request, without parameters: what is answered has the same."""
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
 
 
 def answer(head: Head, body: bytes, most: int, intake: Intake, figures: Figures) -> Reply:
