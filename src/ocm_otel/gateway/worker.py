@@ -39,24 +39,6 @@ _HEAD_BYTES = 64 * 1024
 _FIGURES_EVERY = 1.0
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        OSError: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port} ({error.strerror})") from error
-    return listener
-
-
 def prepare(settings: Settings, config: Config) -> Known:
     """Return the ids that are known; when it returns, what became of the claims of dead workers is known as well.
 
