@@ -109,5 +109,5 @@ def _tell(config: Config, settings: Settings, asked: tuple[str, int] | None, *, 
     click.echo(f"  forwards to {settings.endpoint}")
 
 
-for _option in reversed(_OPTIONS):
+for _option in _OPTIONS:
     kafka = _option(kafka)

@@ -1,8 +1,6 @@
-"""A member of the consumer group: it reads records, has them taken, and commits what is done; one thread does all of it.
+"""A member of the consumer group: it reads records, has them taken, and has committed what is done, all in one thread.
 
-Before records are taken, what is about to be taken is written beside the committed offset (`claims`). A commit that
-the broker does not take, because the partition is another member's by now, keeps them from being taken at all. When
-there is no room the partitions are paused, and polling goes on: the membership is kept, and records wait in Kafka.
+When there is no room the partitions are paused, and polling goes on: the membership is kept, and records wait in Kafka.
 """
 
 from __future__ import annotations
@@ -10,16 +8,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, TopicPartition
-
-from ocm_otel.kafka.claims import Past
 from ocm_otel.kafka.hand import Hand, Place
+from ocm_otel.kafka.offsets import Offsets
 from ocm_otel.kafka.words import Teller, logger, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
 
     from ocm_otel.gateway.figures import Figures
     from ocm_otel.kafka.taker import Taker
@@ -29,7 +25,6 @@ _RECORDS, _BYTES = 500, 8 * 1024 * 1024
 #: Seconds for which a poll waits; while records are in hand that there is no room for; and for which records are taken
 #: before the group is polled again.
 _IDLE, _HELD, _WORK = 0.5, 0.1, 1.0
-_ANSWER = 10.0
 
 
 class Lost(Exception):
@@ -63,14 +58,15 @@ class Member:
         spool: str,
         where: tuple[str, str],
     ) -> None:
-        self._taker, self._figures, self._spool, self._where = taker, figures, spool, where
-        self._hand, self._pasts = Hand(), dict[Place, Past]()
+        self._taker, self._figures, self._where = taker, figures, where
+        self._hand = Hand()
         self._paused: set[Place] = set()
         self._fatal = ""
         self._teller = Teller()
         self.joined = self.held = self.stopping = self._more = False
         self.turned_at = time.monotonic()
         self._consumer = consumer(self._on_error)
+        self._offsets = Offsets(self._consumer, self._hand, spool, figures, self._on_error)
         self._consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -91,7 +87,7 @@ class Member:
             self._work()
         else:
             self._more = False
-            self._commit()
+            self._offsets.commit()
         self._pause() if self._hand or self.held else self._resume()
 
     def close(self) -> None:
@@ -99,7 +95,7 @@ class Member:
         if self._hand and self._taker.has_room():
             self._work()
         else:
-            self._commit()
+            self._offsets.commit()
         self._consumer.close()
 
     def lag(self) -> int:
@@ -153,19 +149,18 @@ class Member:
     def _work(self) -> None:
         """Take what is in hand, as far as there is room and time for it, and commit what is done."""
         self._more = False
-        if not self._claim():
+        if not self._offsets.claim():
             return
         end = time.monotonic() + _WORK
         for place, message in self._hand.records():
-            past = self._pasts[place]
-            if not self._taker.take(message, in_doubt=past.in_doubt(message.offset())):
+            if not self._taker.take(message, in_doubt=self._offsets.in_doubt(place, message.offset())):
                 self.held = True
                 break
             self._hand.done(place)
             self._more = time.monotonic() > end
             if self._more or not self._taker.has_room():
                 break
-        self._commit()
+        self._offsets.commit()
 
     # --- what the group says ----------------------------------------------------------------------------------
 
@@ -177,7 +172,7 @@ class Member:
     def _on_revoke(self, _: Any, partitions: list[TopicPartition]) -> None:
         """Commit what is done of partitions that go to another member, and let go of what is not."""
         self._figures.add("rebalances", partitions="revoked")
-        self._commit()
+        self._offsets.commit()
         self._let_go(partitions)
 
     def _on_lost(self, _: Any, partitions: list[TopicPartition]) -> None:
@@ -190,8 +185,7 @@ class Member:
         places = {Place(one.topic, one.partition) for one in partitions}
         self._hand.drop(places)
         self._paused -= places
-        for place in places:
-            self._pasts.pop(place, None)
+        self._offsets.let_go(places)
 
     def _on_error(self, error: KafkaError) -> None:
         """Tell of an error of the client's, or of a broker's."""

@@ -84,8 +84,8 @@ class Offsets:
             past = self._pasts[place] = Past(found.metadata, self._spool)
             if past.end > first:
                 logger.warning(
-                    "up to %d records of %s[%d], from offset %d on, may have been taken on another machine that did not "
-                    "end in order: their events are ambiguous", past.end - first, place.topic, place.partition, first,
+                    "up to %d records of %s[%d], from offset %d on, may have been taken on another machine that broke "
+                    "off: their events are ambiguous", past.end - first, place.topic, place.partition, first,
                 )  # fmt: skip
 
     def _written(self, wanted: dict[Place, tuple[int, int | None]]) -> list[Place]:
