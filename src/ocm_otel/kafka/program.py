@@ -36,7 +36,7 @@ SPOOL_NAME = "spool-name"
 _FIGURES_EVERY = 1.0
 _PREFIX = "ocm_kafka_"
 _HELP = {
-    "kafka_records": "Records of Kafka, by topic and what became of them.",
+    "messages": "Records of Kafka, by topic and what became of them.",
     "records": "Spans and log records in records that were taken, by signal.",
     "events": "Events of records that were taken: they are in the journal, by signal.",
     "duplicates": "Events among these that were there before, by signal.",

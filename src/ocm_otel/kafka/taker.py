@@ -123,5 +123,5 @@ class Taker:
         return self._count(position.topic, "aside")
 
     def _count(self, topic: str, became: str) -> bool:
-        self._figures.add("kafka_records", topic=topic, became=became)
+        self._figures.add("messages", topic=topic, became=became)
         return True
