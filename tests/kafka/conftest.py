@@ -148,11 +148,11 @@ class Kafka:
 
 
 @pytest.fixture(scope="session")
-def mock() -> Iterator[Kafka]:
+def mock() -> Kafka:
     """Librdkafka's own mock cluster of three brokers, which lives in this process."""
     host = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 3, "log_level": 0})
     brokers = host.list_topics(timeout=20).brokers.values()
-    yield Kafka(",".join(f"{one.host}:{one.port}" for one in brokers), host)
+    return Kafka(",".join(f"{one.host}:{one.port}" for one in brokers), host)
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +195,7 @@ class Running:
             "PYTHONWARNINGS": "error",
         }
         self.topic, self.logs, self.group = kafka.name("spans"), kafka.name("logs"), kafka.name("group")
-        self.properties = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"}
+        self.properties = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "300"}
         self.members: list[Member] = []
 
     def beside(self, name: str) -> Running:

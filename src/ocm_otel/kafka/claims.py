@@ -39,7 +39,7 @@ def parsed(text: str | None) -> list[Claim]:
 
 
 class Past:
-    """What others may have taken of one partition, from the moment that it is ours.
+    """What may have been taken of one partition, from the moment that it is ours.
 
     Args:
         text: what is written beside its committed offset.
@@ -48,12 +48,9 @@ class Past:
 
     def __init__(self, text: str | None, spool: str) -> None:
         self._spool = spool
-        self._others = [claim for claim in parsed(text) if claim.spool != spool]
-
-    @property
-    def end(self) -> int:
-        """The offset after the last record that is in doubt; 0 if none is."""
-        return max((claim.end for claim in self._others), default=0)
+        self._claims = parsed(text)
+        #: The offset after the last record that may have been taken on another machine; 0 if none may.
+        self.end = max((claim.end for claim in self._claims if claim.spool != spool), default=0)
 
     def in_doubt(self, offset: int) -> bool:
         """Return whether a record may have been taken on another machine."""
@@ -62,13 +59,17 @@ class Past:
     def text(self, offset: int, end: int | None = None) -> str:
         """Return what to write beside an offset.
 
+        An older claim of our own spool stays as long as another machine's would: to others it says as much.
+
         Args:
             offset: the one to be committed.
             end: up to where we are about to take records; None if we are not.
         """
-        claims = [claim for claim in self._others if claim.end > offset]
+        claims = [claim for claim in self._claims if claim.end > offset]
         if end is not None:
             claims.append(Claim(self._spool, end))
-        if len(claims) > _MOST:  # so many machines died at one record: their names are forgotten, not what is in doubt
-            claims = [max(claims[:-1], key=lambda claim: claim.end), claims[-1]]
-        return " ".join([_FORM, *(f"{claim.spool}:{claim.end}" for claim in claims)]) if claims else ""
+        found: dict[str, int] = {}
+        for claim in claims:
+            found[claim.spool] = max(claim.end, found.get(claim.spool, 0))
+        words = sorted(found.items(), key=lambda pair: pair[1])[-_MOST:]  # those that matter longest
+        return " ".join([_FORM, *(f"{spool}:{last}" for spool, last in words)]) if words else ""
