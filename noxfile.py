@@ -3,10 +3,11 @@
 Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every example of the docs), `bare` (an
 installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `hosts` (real
 servers and frameworks, each Python with another OpenTelemetry), `commands` (the command, as a person gives it),
-`gateway` (OTLP and the API's own call over the network), `page` (the emulator's report page, in a browser), `disaster`
-(programs that are killed, forked and cut off; on the oldest and the newest Python). Not among them, for it takes half
-an hour: `soak` (long outages, a kill at every single step), `nox -s soak`; nor `senders`, for it needs node and npm
-(OpenTelemetry's SDK for Node and a collector in Rust before the gateway).
+`gateway` (OTLP and the API's own call over the network), `kafka` (members of a consumer group, killed), `page`
+(the emulator's report page, in a browser), `disaster` (programs that are killed, forked and cut off; on the oldest
+and the newest Python). Not among them, for it takes half an hour: `soak` (long outages, a kill at every single
+step), `nox -s soak`; nor `senders`, for it needs node and npm (OpenTelemetry's SDK for Node and a collector in Rust
+before the gateway).
 """
 
 from __future__ import annotations
@@ -209,6 +210,13 @@ def gateway(session: nox.Session) -> None:
     session.run("pytest", "-n", "2", *(session.posargs or ["tests/gateway"]))
 
 
+@nox.session(python=TESTED[1])
+def kafka(session: nox.Session) -> None:
+    """Members of a Kafka consumer group, killed and paused, with two makes of brokers and a collector in Rust."""
+    session.install(*groups("test", "kafka"), "-e", ".[all]")
+    session.run("pytest", "-n", "4", *(session.posargs or ["tests/kafka"]))
+
+
 #: From the npm registry: a browser for machines that have none, and what looks for barriers in a page.
 BROWSER = "@sparticuz/chromium@147.0.0"
 AXE = "axe-core@4.14.1"
@@ -216,7 +224,7 @@ AXE = "axe-core@4.14.1"
 
 #: From the npm registry: OpenTelemetry's SDK for Node. From PyPI, which has pre-releases only: a collector in Rust.
 NODE_SDK = ("sdk-trace-base", "exporter-trace-otlp-http", "exporter-trace-otlp-proto")
-ROTEL = "rotel==0.0.1a15"
+(ROTEL,) = groups("collector")
 
 
 @nox.session(python=TESTED[1], default=False)
@@ -263,5 +271,5 @@ def disaster(session: nox.Session) -> None:
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """The long disasters; each has a bound of its own."""
-    session.install(*groups("test"), "-e", ".[all]")
-    session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", *session.posargs)
+    session.install(*groups("test", "kafka"), "-e", ".[all]")
+    session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", "tests/kafka", *session.posargs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from ocm_otel.kafka.claims import Past
 from ocm_otel.kafka.hand import Place
@@ -17,7 +17,7 @@ from ocm_otel.kafka.words import NOT_OURS, logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, KafkaError
 
     from ocm_otel.gateway.figures import Figures
     from ocm_otel.kafka.hand import Hand
@@ -110,5 +110,5 @@ class Offsets:
     def _refused(self, error: KafkaError) -> None:
         """Count what the broker did not do; that the partition is not ours any more is no trouble."""
         self._figures.add("commits", became="refused")
-        if error.code() not in NOT_OURS and error.code() != KafkaError.REBALANCE_IN_PROGRESS:
+        if error.name() not in NOT_OURS:
             self._on_error(error)

@@ -10,10 +10,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from confluent_kafka import KafkaError
 
 logger = logging.getLogger("ocm_otel.kafka")
 
@@ -26,31 +26,31 @@ _AWAY = "no broker answers at {servers} ({told}): is --bootstrap-servers right, 
 _SASL = "the brokers do not take these credentials ({told}): see sasl.username and sasl.password of --config"
 _TOPIC = "{told}: see --traces-topic and --logs-topic, and whether the Collector has written yet. Waited for"
 _RIGHTS = "{told}: the brokers' access rules have to let this user read the topics and use the group {group}"
+#: By the names of librdkafka's own codes, which begin with an underscore, and of the protocol's.
 _WORDS = {
-    KafkaError._ALL_BROKERS_DOWN: _AWAY,  # noqa: SLF001 - librdkafka's own codes are called like this
-    KafkaError._TRANSPORT: _AWAY,  # noqa: SLF001
-    KafkaError._RESOLVE: _AWAY,  # noqa: SLF001
-    KafkaError._AUTHENTICATION: _SASL,  # noqa: SLF001
-    KafkaError.SASL_AUTHENTICATION_FAILED: _SASL,
-    KafkaError._SSL: "TLS with the brokers fails ({told}): see ssl.ca.location and security.protocol of --config",  # noqa: SLF001
-    KafkaError._UNKNOWN_TOPIC: _TOPIC,  # noqa: SLF001
-    KafkaError._UNKNOWN_PARTITION: _TOPIC,  # noqa: SLF001
-    KafkaError.UNKNOWN_TOPIC_OR_PART: _TOPIC,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: _RIGHTS,
-    KafkaError.GROUP_AUTHORIZATION_FAILED: _RIGHTS,
-    KafkaError._MAX_POLL_EXCEEDED: "the group went on without this member, for it was held up too long: it comes back",  # noqa: SLF001
+    "_ALL_BROKERS_DOWN": _AWAY,
+    "_TRANSPORT": _AWAY,
+    "_RESOLVE": _AWAY,
+    "_AUTHENTICATION": _SASL,
+    "SASL_AUTHENTICATION_FAILED": _SASL,
+    "_SSL": "TLS with the brokers fails ({told}): see ssl.ca.location and security.protocol of --config",
+    "_UNKNOWN_TOPIC": _TOPIC,
+    "_UNKNOWN_PARTITION": _TOPIC,
+    "UNKNOWN_TOPIC_OR_PART": _TOPIC,
+    "TOPIC_AUTHORIZATION_FAILED": _RIGHTS,
+    "GROUP_AUTHORIZATION_FAILED": _RIGHTS,
+    "_MAX_POLL_EXCEEDED": "the group went on without this member, for it was held up too long: it comes back",
 }
-#: Codes with which a broker says that the partition is not ours any more.
+#: With these a broker says that a partition is not ours any more, or will not be.
 NOT_OURS = frozenset((
-    KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.FENCED_INSTANCE_ID,
-    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
+    "UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "FENCED_INSTANCE_ID", "_ASSIGNMENT_LOST", "REBALANCE_IN_PROGRESS",
 ))  # fmt: skip
 
 
 def worded(error: KafkaError, servers: str, group: str) -> str:
     """Return what an error means, and what to do about it."""
     told = error.str().rstrip(".")
-    return _WORDS.get(error.code(), "{told}").format(told=told, servers=servers, group=group)
+    return _WORDS.get(error.name(), "{told}").format(told=told, servers=servers, group=group)
 
 
 class Quiet:
