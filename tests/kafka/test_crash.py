@@ -144,6 +144,13 @@ class Group:
             one['outbox{became="waiting"}'] or one["held"] for one in figures
         )
 
+    def story(self) -> str:
+        """Return what there is to say when a test fails."""
+        machine = self._machines[0]
+        told = [member.ask("/metrics")[1] for member in self._members]
+        logs = [one.log for one in {one.folder: one for one in self._machines}.values()]
+        return "\n".join([str(machine.kafka.committed(machine.topic, machine.group)), *told, *logs])
+
     def end(self) -> None:
         """Tell all to end."""
         for member in self._members:
@@ -154,16 +161,17 @@ def driven(machines: list[Running], emulator: Emulator, many: int, portion: int)
     """Write records in portions, kill a member in the middle of each, and account for each event."""
     first, began = machines[0], time.monotonic()
     emulator.set_faults("503 rate=10%", seed=1)
-    group = Group(machines)
+    group: Group | None = None
     for at in range(0, many, portion):
         values = [spans(str(number), first=number).SerializeToString() for number in range(at, at + portion)]
         first.kafka.write(first.topic, values)
-        assert until(lambda at=at: emulator.count > at + portion // 10, 60), first.log
+        group = group or Group(machines)
+        assert until(lambda at=at: emulator.count > at + portion // 10, 60), group.story()
         until(lambda: False, group.chance.random() * _LATER)
         group.kill_one()
-    assert until(lambda: len(users(emulator)) == many, 120)
+    assert until(lambda: len(users(emulator)) == many, 120), group.story()
     took = time.monotonic() - began
-    assert until(group.at_rest, 60)
+    assert until(group.at_rest, 60), group.story()
     group.end()
     arrived = users(emulator)
     assert set(arrived) == {str(number) for number in range(many)}
