@@ -85,6 +85,7 @@ def test_while_the_api_is_away_records_wait_in_kafka(running: Running, emulator:
     assert until(lambda: time.monotonic() - since > 6)  # longer than a group waits for who does not poll
     assert member.ask("/readyz") == (200, "ready, and paused: there is no room\n")
     figures = member.figures()
+    assert figures["pauses"] >= 1
     assert 20 <= figures['outbox{became="waiting"}'] <= 21
     offsets = running.kafka.committed(running.topic, running.group)
     assert sum(offset for offset, _ in offsets.values()) == figures['outbox{became="accepted"}']
