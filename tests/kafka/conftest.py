@@ -216,11 +216,20 @@ class Running:
         return ["--bootstrap-servers", self.kafka.servers, "--config", str(path), "--group-id", self.group,
                 "--port", "0", *topics, *options]  # fmt: skip
 
-    def start(self, *options: str) -> Member:
-        """Start a member; returns when it says that it runs."""
+    def start(self, *options: str, wait: bool = True) -> Member:
+        """Start a member; returns when it says that it runs, if that is to be waited for."""
         member = Member(self, options)
         self.members.append(member)
+        if wait:
+            member.wait()
         return member
+
+    def start_two(self) -> tuple[Member, Member]:
+        """Start two members at once: to come second into a group takes the mock cluster a session timeout."""
+        both = self.start(wait=False), self.start(wait=False)
+        for member in both:
+            member.wait()
+        return both
 
     @property
     def log(self) -> str:
@@ -257,9 +266,12 @@ class Member:
         command = [sys.executable, "-c", _MEMBER, "kafka", "--json", *running.arguments(*options)]
         with (running.folder / "log").open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(command, env=running.env, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert self.process.stdout is not None
+        self._running, self.url = running, ""
+
+    def wait(self) -> None:
+        """Wait until it says that it runs."""
         told = self.process.stdout.readline()
-        assert told, running.log
+        assert told, self._running.log
         self.url = json.loads(told)["health"]
 
     def ask(self, path: str) -> tuple[int, str]:

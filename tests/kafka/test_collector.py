@@ -53,7 +53,7 @@ def test_a_collector_writes_to_kafka(running: Running, emulator: Emulator, form:
                 if number % 10 == 0:
                     one.set_attributes({"ocm.event_type": "course-save", "ocm.course_id": 7, "ocm.user_id": number})
         provider.shutdown()
-        first, second = running.start(), running.start()
+        first, second = running.start_two()
         assert emulator.wait_for(100, 40), running.log
         assert until(
             lambda: first.figures()['records{door="traces"}'] + second.figures()['records{door="traces"}'] == 1000

@@ -113,13 +113,14 @@ def test_a_full_journal_holds_records_back(running: Running, emulator: Emulator)
 
 def test_sigterm_hands_over_at_once(running: Running, emulator: Emulator) -> None:
     """A member that is told to end commits and leaves: the other one hears of it long before it would be missed."""
-    running.properties |= {"session.timeout.ms": "60000", "partition.assignment.strategy": "range"}
+    running.properties |= {"session.timeout.ms": "20000", "partition.assignment.strategy": "range"}
     running.kafka.write(running.topic, records(100))
-    first, second = running.start(), running.start()
+    first, second = running.start_two()
     assert until(lambda: first.is_ready() and second.is_ready())
     assert emulator.wait_for(100, 30), running.log
+    before = second.figures()['rebalances{partitions="revoked"}']
     assert first.kill(signal.SIGTERM) == 0
-    assert until(lambda: second.figures()['rebalances{partitions="revoked"}'], 30)
+    assert until(lambda: second.figures()['rebalances{partitions="revoked"}'] > before, 15)
     assert second.kill(signal.SIGTERM) == 0
     assert set(users(emulator).values()) == {1}
     offsets = running.kafka.committed(running.topic, running.group)
