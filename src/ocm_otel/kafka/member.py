@@ -6,7 +6,10 @@ When there is no room the partitions are paused, and polling goes on: the member
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaException
 
 from ocm_otel.kafka.hand import Hand, Place
 from ocm_otel.kafka.offsets import Offsets
@@ -101,10 +104,11 @@ class Member:
     def lag(self) -> int:
         """Return how many records of our partitions are not done, as far as is known without asking anybody."""
         behind = len(self._hand)
-        for one in self._consumer.position(self._consumer.assignment()):
-            marks = self._consumer.get_watermark_offsets(one, cached=True)
-            if one.offset >= 0 and marks is not None:
-                behind += max(0, marks[1] - one.offset)
+        with suppress(KafkaException):  # a partition that goes in this moment: it is another member's lag
+            for one in self._consumer.position(self._consumer.assignment()):
+                marks = self._consumer.get_watermark_offsets(one, cached=True)
+                if one.offset >= 0 and marks is not None:
+                    behind += max(0, marks[1] - one.offset)
         return behind
 
     # --- reading --------------------------------------------------------------------------------------------

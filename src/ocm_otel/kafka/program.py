@@ -121,10 +121,12 @@ class Program:
                 self._show()
         finally:
             self._member.stopping = True
-            self._member.close()
-            self._outbox.close(self._config.stop_timeout)
-            if self._server is not None:
-                self._server.close()
+            try:
+                self._member.close()
+            finally:
+                self._outbox.close(self._config.stop_timeout)
+                if self._server is not None:
+                    self._server.close()
         return self._outbox.books.snapshot()
 
     def _show(self) -> None:
