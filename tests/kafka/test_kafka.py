@@ -96,6 +96,20 @@ def test_while_the_api_is_away_records_wait_in_kafka(running: Running, emulator:
     assert "without this member" not in running.log
 
 
+def test_what_is_paused_goes_on_with_whom_it_goes_to(running: Running, emulator: Emulator) -> None:
+    """A partition that was paused, went and came back is read on, by the same member or by another."""
+    running.properties["partition.assignment.strategy"] = "range"
+    emulator.always(503)
+    running.kafka.write(running.topic, records(400))
+    first = running.start("--max-waiting", "20")
+    assert until(lambda: first.figures()["held"]), running.log
+    running.start("--max-waiting", "20")
+    assert until(lambda: first.figures()['rebalances{partitions="assigned"}'] > 1)
+    emulator.normally()
+    assert emulator.wait_for(400, 40), running.log
+    assert set(users(emulator).values()) == {1}
+
+
 def test_a_full_journal_holds_records_back(running: Running, emulator: Emulator) -> None:
     """When the spool is full, offsets stay where they are; when there is room, everything is there, once each."""
     running.env["OTEL_EXPORTER_OCM_SPOOL_MAX_BYTES"] = str(1024 * 1024)

@@ -64,6 +64,7 @@ class Member:
         self._taker, self._figures, self._where = taker, figures, where
         self._hand = Hand()
         self._paused: set[Place] = set()
+        self._fresh: set[Place] = set()  # what was paused once stays so in librdkafka when it goes and comes back
         self._fatal = ""
         self._teller = Teller()
         self.joined = self.held = self.stopping = self._more = False
@@ -143,10 +144,10 @@ class Member:
 
     def _resume(self) -> None:
         """Let records come again."""
-        if self._paused:
+        if wanted := self._paused | self._fresh:
             ours = self._consumer.assignment()
-            self._consumer.resume([one for one in ours if Place(one.topic, one.partition) in self._paused])
-            self._paused = set()
+            self._consumer.resume([one for one in ours if Place(one.topic, one.partition) in wanted])
+            self._paused, self._fresh = set(), set()
 
     # --- taking ---------------------------------------------------------------------------------------------
 
@@ -170,6 +171,7 @@ class Member:
 
     def _on_assign(self, _: Any, partitions: list[TopicPartition]) -> None:
         self.joined = True
+        self._fresh |= {Place(one.topic, one.partition) for one in partitions}
         self._figures.add("rebalances", partitions="assigned")
         logger.info("assigned: %s", ", ".join(f"{one.topic}[{one.partition}]" for one in partitions) or "nothing")
 
@@ -189,6 +191,7 @@ class Member:
         places = {Place(one.topic, one.partition) for one in partitions}
         self._hand.drop(places)
         self._paused -= places
+        self._fresh -= places
         self._offsets.let_go(places)
 
     def _on_error(self, error: KafkaError) -> None:
