@@ -178,10 +178,11 @@ def driven(machines: list[Running], emulator: Emulator, many: int, portion: int)
     assert set(arrived) == {str(number) for number in range(many)}
     doubles = sum(arrived.values()) - many
     spools = {machine.folder: machine for machine in machines}.values()
-    calls = sum(one.report()["ambiguous"] for one in spools)
+    told = [one.report() for one in spools]
+    calls, delivered = (sum(one[column] for one in told) for column in ("ambiguous", "delivered"))
     elsewhere = sum(map(int, re.findall(r"up to (\d+) records", "".join(one.log for one in spools))))
     print(f"{many} events, {group.kills} kills, {took:.0f} s: {doubles} count twice; {calls} calls and {elsewhere} "
-          f"records of other machines are ambiguous")  # fmt: skip
+          f"records of other machines are ambiguous; {delivered} answers said delivered")  # fmt: skip
     assert doubles <= calls + elsewhere
     if len(spools) == 1:
         assert elsewhere == 0
