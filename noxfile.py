@@ -4,10 +4,11 @@ Sessions: `lint`, `types`, `docs`, `house` (the rules of the house, every exampl
 installation without extras), `tests` (each Python with the oldest and the newest OpenTelemetry), `hosts` (real
 servers and frameworks, each Python with another OpenTelemetry), `commands` (the command, as a person gives it),
 `gateway` (OTLP and the API's own call over the network, and the files to deploy it by), `senders` (programs of Node
-and Go and a collector in Rust before it), `page` (the emulator's report page, and pages that call the gateway, in a
-browser), `disaster` (programs that are killed, forked and cut off; on the oldest and the newest Python). Not among
-them, for it takes half an hour: `soak` (long outages, a kill at every single step), `nox -s soak`; nor `bench`, for it
-needs a quiet machine (what a user pays, beside others; it writes docs/performance.md).
+and Go and a collector in Rust before it), `kafka` (members of a consumer group, killed), `page` (the emulator's report
+page, and pages that call the gateway, in a browser), `disaster` (programs that are killed, forked and cut off; on the
+oldest and the newest Python). Not among them, for it takes half an hour: `soak` (long outages, a kill at every single
+step), `nox -s soak`; nor `bench`, for it needs a quiet machine (what a user pays, beside others; it writes
+docs/performance.md).
 """
 
 from __future__ import annotations
@@ -210,6 +211,13 @@ def gateway(session: nox.Session) -> None:
     session.run("pytest", "-n", "2", *(session.posargs or ["tests/gateway"]))
 
 
+@nox.session(python=TESTED[1])
+def kafka(session: nox.Session) -> None:
+    """Members of a Kafka consumer group, killed and paused, with two makes of brokers and a collector in Rust."""
+    session.install(*groups("test", "kafka"), "-e", ".[all]")
+    session.run("pytest", "-n", "4", *(session.posargs or ["tests/kafka"]))
+
+
 #: From the npm registry: a browser for machines that have none, and what looks for barriers in a page.
 BROWSER = "@sparticuz/chromium@147.0.0"
 AXE = "axe-core@4.14.1"
@@ -264,8 +272,9 @@ def disaster(session: nox.Session) -> None:
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """The long disasters; each has a bound of its own."""
-    session.install(*groups("test", "deploy"), "-e", ".[all]")
-    session.run("pytest", "-n", "2", "-m", "soak", "tests/disaster", "tests/commands", "tests/gateway", *session.posargs)
+    session.install(*groups("test", "deploy", "kafka"), "-e", ".[all]")
+    where = ["tests/disaster", "tests/commands", "tests/gateway", "tests/kafka"]
+    session.run("pytest", "-n", "2", "-m", "soak", *(session.posargs or where))
 
 
 @nox.session(python=TESTED[1], default=False)

@@ -63,7 +63,8 @@ def gateway(**given: Any) -> None:
         from ocm_otel.gateway.config import BadConfig, Config
         from ocm_otel.gateway.fleet import Fleet
         from ocm_otel.gateway.guard import NoSecrets
-        from ocm_otel.gateway.worker import listen, prepare, run
+        from ocm_otel.gateway.listening import listen
+        from ocm_otel.gateway.worker import prepare, run
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("uvicorn", "h11", "google", "opentelemetry", "zstandard"):
             raise

@@ -16,6 +16,7 @@ from ocm_otel._cli_check import check
 from ocm_otel._cli_emulator import emulator, extra_missing
 from ocm_otel._cli_explain import explain
 from ocm_otel._cli_gateway import gateway
+from ocm_otel._cli_kafka import kafka
 from ocm_otel._cli_replay import replay
 from ocm_otel._cli_report import report
 from ocm_otel._cli_spool import spool
@@ -194,6 +195,7 @@ main.add_command(check)
 main.add_command(emulator)
 main.add_command(explain)
 main.add_command(gateway)
+main.add_command(kafka)
 main.add_command(spool)
 main.add_command(replay)
 main.add_command(report)

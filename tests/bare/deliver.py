@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qsl, urlsplit
 
-EXTRA = ("starlette", "uvicorn", "opentelemetry.distro", "opentelemetry.instrumentation")
+EXTRA = ("starlette", "uvicorn", "confluent_kafka", "opentelemetry.distro", "opentelemetry.instrumentation")
 
 APPLICATION = """
 from opentelemetry.sdk.trace import TracerProvider
@@ -72,12 +72,12 @@ def delivers() -> None:
     ], (Answer.queries, done.stderr)
 
 
-def names_the_missing_extra(*arguments: str) -> None:
+def names_the_missing_extra(command: str, extra: str) -> None:
     """A command that needs an extra fails without a traceback and names the extra."""
-    done = run(str(Path(sys.executable).with_name("ocm-otel")), *arguments)
+    done = run(str(Path(sys.executable).with_name("ocm-otel")), command)
     said = done.stdout + done.stderr
-    assert done.returncode in (1, 2), (arguments, done.returncode, said)
-    assert "ocm-otel[emulator]" in said, (arguments, said)
+    assert done.returncode in (1, 2), (command, done.returncode, said)
+    assert f"ocm-otel[{extra}]" in said, (command, said)
     assert "Traceback" not in said, said
 
 
@@ -88,8 +88,8 @@ def main() -> None:
         assert (parent and find_spec(parent) is None) or find_spec(name) is None, f"{name} is installed"
     delivers()
     print("a tagged span and an emit() were delivered")
-    for command in ("emulator", "demo"):
-        names_the_missing_extra(command)
+    for command, extra in (("emulator", "emulator"), ("demo", "emulator"), ("gateway", "gateway"), ("kafka", "kafka")):
+        names_the_missing_extra(command, extra)
         print(f"ocm-otel {command} names the extra that it needs")
 
 

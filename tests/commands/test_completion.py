@@ -22,6 +22,7 @@ def test_a_shell_completes_commands_and_options() -> None:
     assert set(completed("ocm-otel spool ", 2)) == {"list", "show", "drain", "retry", "export", "purge"}
     assert "--rate" in completed("ocm-otel replay --r", 2)
     assert completed("ocm-otel replay --format c", 3) == ["csv"]
+    assert completed("ocm-otel kafka --encoding otlp_p", 3) == ["otlp_proto"]
 
 
 def test_the_script_of_a_shell_is_printed() -> None:

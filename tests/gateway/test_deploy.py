@@ -40,8 +40,6 @@ UNITS = sorted(FOLDER.glob("*.service"))
 PAGES = [ROOT / "docs/deploy.md", ROOT / "docs/gateway.md"]
 #: Where the gateway's own options and Kafka's have their variables.
 PREFIXES = {"gateway": "OTEL_EXPORTER_OCM_GATEWAY_", "kafka": "OTEL_EXPORTER_OCM_KAFKA_"}
-#: Those of the two that there are.
-READY = {name: prefix for name, prefix in PREFIXES.items() if name in cli.main.commands}
 
 
 def command(*path: str) -> click.Command:
@@ -93,7 +91,7 @@ def lines() -> list[list[str]]:
         written = [*re.findall(r"`ocm-otel ([^`]+)`", text), *re.findall(r"\bocm-otel (\w.*?)(?=$| [&|])",
                    "\n".join(blocks).replace("\\\n", ""), flags=re.MULTILINE)]  # fmt: skip
         found += [shlex.split(words.rstrip("'"), comments=True) for words in written]
-    return [line for line in found if "…" not in line and (line[0] in READY or line[0] not in PREFIXES)]
+    return [line for line in found if "…" not in line]
 
 
 def test_each_command_line_is_one_that_the_command_takes() -> None:
@@ -116,11 +114,10 @@ def test_each_variable_is_one_that_is_read() -> None:
     settings = {setting.variable for setting in TABLE}
     options = {
         f"{prefix}{str(parameter.name).upper()}": parameter
-        for name, prefix in READY.items()
+        for name, prefix in PREFIXES.items()
         for parameter in command(name).params
     }
-    missing = tuple(prefix for name, prefix in PREFIXES.items() if name not in READY)
-    found = {name: value for name, value in variables().items() if not name.startswith(missing)}
+    found = variables()
     assert len(found) > 8
     assert set(found) - settings - set(options) == set()
     for name, value in found.items():
@@ -137,7 +134,7 @@ def test_the_container_file_installs_what_is_there() -> None:
     about = importlib.metadata.metadata("ocm-otel")
     name, extras = re.search(r'pip install --no-cache-dir "([\w-]+)\[([\w,]+)\]"', said["RUN"][0]).groups()
     assert name == about["Name"]
-    assert set(extras.split(",")) & set(READY) <= set(about.get_all("Provides-Extra"))
+    assert set(extras.split(",")) <= set(about.get_all("Provides-Extra"))
     assert set(extras.split(",")) <= set(PREFIXES)
     python = re.fullmatch(r"python:(3\.\d+)-slim", said["FROM"][0])[1]
     assert f"Programming Language :: Python :: {python}" in about.get_all("Classifier")

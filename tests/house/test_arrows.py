@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 # They are programs of their own: they serve, print and start other programs.
 PROGRAMS = {
     "cli", "_cli_check", "_cli_emulator", "_cli_explain", "_check_call", "_check_process", "_check_spool",
-    "_cli_gateway", "_cli_purge", "_cli_refused", "_cli_replay", "_cli_report", "_cli_retry", "_cli_spool", "_census",
-    "_drain", "_pytest_plugin", "_recording", "_replay", "_replay_words", "_terminal", "demo", "emulator",
-    "gateway", "testing",
+    "_cli_gateway", "_cli_kafka", "_cli_purge", "_cli_refused", "_cli_replay", "_cli_report", "_cli_retry",
+    "_cli_spool", "_census", "_drain", "_pytest_plugin", "_recording", "_replay", "_replay_words", "_terminal", "demo",
+    "emulator", "gateway", "kafka", "testing",
 }  # fmt: skip
 # The journal on disk.
 SPOOL = {
@@ -53,6 +53,7 @@ OWNED = {
         {"socket", "socketserver", "http.server", "selectors", "select"},
         {"_wire", "_poller", "_resolver"} | PROGRAMS,
     ),
+    "Kafka": ({"confluent_kafka"}, {"kafka"}),
     "an event loop": ({"asyncio"}, {"_outbox"} | PROGRAMS),
 }  # fmt: skip
 

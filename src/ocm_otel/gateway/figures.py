@@ -1,4 +1,4 @@
-"""What the gateway counts of itself, and how that is shown: Prometheus' text format, and a line for each request.
+"""What the gateway counts of itself, and how that is shown: in Prometheus' text format.
 
 Each worker writes its figures to a page that all of them can read, so that any of them can answer for all. Neither form
 bears an id, a key, an address or any other text that came with a request.
@@ -13,6 +13,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from ocm_otel._books import Snapshot
 
 PAGE = 64 * 1024
@@ -81,16 +83,28 @@ class Figures:
 
     Args:
         board: where they are shown.
+        prefix: what each name begins with.
+        help: a sentence for each name.
+        levels: the names that do not only grow.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(
+        self,
+        board: Board,
+        prefix: str = _PREFIX,
+        help: Mapping[str, str] = _HELP,
+        levels: Collection[str] = ("outbox",),
+    ) -> None:
         self._counts: Counter[str] = Counter()
-        self._board = board
+        self._board, self._prefix, self._help, self._levels = board, prefix, help, levels
 
     def add(self, name: str, many: int = 1, **labels: object) -> None:
         """Count `many`; labels are words of ours."""
-        shown = ",".join(f'{label}="{value}"' for label, value in labels.items())
-        self._counts[f"{name}{{{shown}}}" if shown else name] += many
+        self._counts[_named(name, labels)] += many
+
+    def set(self, name: str, level: int, **labels: object) -> None:
+        """Say how high a level is."""
+        self._counts[_named(name, labels)] = level
 
     def show(self, books: Snapshot) -> None:
         """Write them to the board, with those of the outbox."""
@@ -105,7 +119,13 @@ class Figures:
             family = name.partition("{")[0]
             if family != told:
                 told = family
-                kind = "gauge" if family == "outbox" else "counter"
-                lines += [f"# HELP {_PREFIX}{family} {_HELP[family]}", f"# TYPE {_PREFIX}{family} {kind}"]
-            lines.append(f"{_PREFIX}{name} {value}")
+                kind = "gauge" if family in self._levels else "counter"
+                shown = f"{self._prefix}{family}"
+                lines += [f"# HELP {shown} {self._help[family]}", f"# TYPE {shown} {kind}"]
+            lines.append(f"{self._prefix}{name} {value}")
         return ("\n".join(lines) + "\n").encode()
+
+
+def _named(name: str, labels: Mapping[str, object]) -> str:
+    shown = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"{name}{{{shown}}}" if shown else name

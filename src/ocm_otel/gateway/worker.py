@@ -18,44 +18,25 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from ocm_otel._account import Account
-from ocm_otel._outbox import Outbox
 from ocm_otel._settings import Settings
 from ocm_otel._values import SettingsError
 from ocm_otel.gateway.app import Gateway
 from ocm_otel.gateway.config import BadConfig, Config
 from ocm_otel.gateway.figures import Board, Figures
 from ocm_otel.gateway.guard import Secrets
-from ocm_otel.gateway.intake import Intake, Told
-from ocm_otel.gateway.known import Known
+from ocm_otel.gateway.intake import Intake
 from ocm_otel.gateway.protocol import Gate, protocol
+from ocm_otel.gateway.shared_spool import open_known, open_outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ocm_otel.gateway.known import Known
 
 #: Longer than senders keep an idle connection, so that it is never the server that closes first.
 _KEEP_ALIVE = 95
 _HEAD_BYTES = 64 * 1024
 _FIGURES_EVERY = 1.0
-KNOWN_IDS = "gateway-ids"
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        OSError: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port} ({error.strerror})") from error
-    return listener
 
 
 def prepare(settings: Settings, config: Config) -> Known:
@@ -70,10 +51,7 @@ def prepare(settings: Settings, config: Config) -> Known:
     for path in (config.tokens, config.client_keys):
         if path:
             Secrets.from_file(path)
-    if settings.durability == "memory":
-        raise BadConfig("OTEL_EXPORTER_OCM_DURABILITY is memory: the gateway says yes to what is on disk only")
-    account = Account(settings.spool(), settings.endpoint, settings.key())
-    return Known(account.path / KNOWN_IDS, account.ids, config.known_ids)
+    return open_known(settings, config.known_ids)
 
 
 class _Server(uvicorn.Server):
@@ -117,9 +95,7 @@ def run(
         BadConfig, SettingsError, NoSecrets, OSError: it cannot be started like this; the message says why.
     """
     known = prepare(settings, config)
-    outbox = Outbox(settings, recent=Told(known))
-    if "failed_spool" in outbox.books.snapshot().reasons:
-        raise BadConfig("the spool cannot be used, so nothing could be said to be on disk")
+    outbox = open_outbox(settings, known)
     figures = Figures(board or Board())
     gateway = Gateway(config, outbox, Intake(outbox, known), figures)
     gate = Gate(config.max_connections, config.max_client_connections, config.request_timeout,
