@@ -78,15 +78,15 @@ class Lanes:
         self._made: list[Ledger] = []  # lanes, and retired ones that still owe something
         self._before = 0  # records in ledgers that are no lanes any more
         self._rest_until = -math.inf
-        self._why = ""
-        self._closed = ""
+        self._why = self._closed = ""
         self.filled = False
 
     # --- any thread ---------------------------------------------------------------------------------------
 
     def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
         """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
-        if closed := self._closed:
+        closed = self._closed
+        if closed:
             return closed
         record = encode(event.query(), at, event.event_id)
         try:
@@ -101,9 +101,9 @@ class Lanes:
                 lane = self._new_lane()
                 if not lane.append(record):
                     raise NoRoom("closed")
-            if self._closed:  # since the first line: nobody is left to deliver it
+            if closed := self._closed:  # since the first line: nobody is left to deliver it
                 lane.withdraw()
-                return self._closed
+                return closed
             accepted()
             lane.publish(record)
         except OSError as error:
