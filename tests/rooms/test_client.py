@@ -30,6 +30,8 @@ from ocm_otel._poller import drive
 from ocm_otel._verdict import Fate
 from ocm_otel._wire import Place, Wire
 
+from .loop import Loop
+
 KEY = "very-Secret-Key-4711"
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"OK"}'
 QUERY = "type=course-save&course_id=7"
@@ -44,8 +46,9 @@ def no_proxy_from_outside(monkeypatch):
 
 
 def call(endpoint, *, times=1, timeout=5.0, transport=None, **options):
-    """Return the verdicts of some calls over one connection: our own, or the user's transport."""
-    connection = Client(Settings(api_key=KEY, endpoint=endpoint, **options), KEY, transport).connect()
+    """Return the verdicts of some calls, one after the other: our own way, as the worker goes it, or through httpx."""
+    client = Client(Settings(api_key=KEY, endpoint=endpoint, **options), KEY, transport)
+    connection = Loop(client, timeout) if client.is_ordinary else client.connect()
     try:
         verdicts = [connection.send(QUERY, timeout) for _ in range(times)]
     finally:
