@@ -33,6 +33,14 @@ class HasDescriptor(Protocol):
     descriptor: int
 
 
+class _End(socket.socket):
+    """One end of the bell; closed with the last who has a hold on it, for later its number may be another's."""
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            self.close()
+
+
 class Poller:
     """Waits for any number of descriptors, and for its bell.
 
@@ -54,7 +62,7 @@ class Poller:
         if self._string is not None:
             return
         self._poll = _Epoll() if _Epoll is not None else select.poll()
-        bell, string = socket.socketpair()
+        bell, string = (_End(fileno=one.detach()) for one in socket.socketpair())
         bell.setblocking(False)
         string.setblocking(False)
         self._poll.register(bell.fileno(), READ)
@@ -104,11 +112,6 @@ class Poller:
         for one in (self._bell, self._string, self._poll if _Epoll is not None else None):
             if one is not None:
                 one.close()
-
-    def __del__(self) -> None:
-        # Not earlier: whoever rings has a hold on us, and must not meet another file under the same number.
-        with suppress(OSError):
-            self.close()
 
 
 def drive(wire: HasDescriptor, calling: Generator[tuple[int, float], bool, _Outcome]) -> _Outcome:
