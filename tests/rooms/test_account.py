@@ -16,6 +16,8 @@ from ocm_otel._account import Account, UnusableSpool
 from ocm_otel._ledger import Ledger
 from ocm_otel._process import opening
 
+from .conftest import lowest_free
+
 HERE, KEY = "https://api.ofcourse.me/v2.0/events", "secret-key-1"
 SIZE = 16 * 1024
 
@@ -166,7 +168,7 @@ def test_no_descriptors_no_set_and_no_hang(tmp_path):
     """With all file descriptors in use the set cannot be made: an error, at once, and nothing is left of it."""
     account = Account(tmp_path, HERE, KEY)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free(), hard))
     taken = []
     try:
         with pytest.raises(OSError, match="Too many open files"):

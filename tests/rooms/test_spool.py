@@ -23,6 +23,8 @@ from ocm_otel._lanes import FIRST
 from ocm_otel._record import OWED, SENT, SETTLED
 from ocm_otel._spool import Spool
 
+from .conftest import lowest_free
+
 HERE, KEY = "https://api.ofcourse.me/v2.0/events", "a-key"
 
 
@@ -597,7 +599,7 @@ def test_too_many_open_files(desk, tmp_path):
     one = desk()
     assert one.spool.adopt() == 100
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free(), hard))
     try:
         assert one.put("x") == "too-many-files"
         with pytest.raises(OSError, match="Too many open files"):
