@@ -13,10 +13,8 @@ or that is a link, is not used.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import secrets
 import stat
 import time
 from contextlib import suppress
@@ -51,7 +49,9 @@ class Account:
 
     def __init__(self, root: Path, endpoint: str, key: str) -> None:
         self._root = root
-        self.path = root / hashlib.sha256(f"{endpoint}\0{key}".encode()).hexdigest()[:20]
+        from hashlib import sha256  # it takes its time to load, and is not needed without a key
+
+        self.path = root / sha256(f"{endpoint}\0{key}".encode()).hexdigest()[:20]
         self._held: list[LedgerSet] = []
         self._closed = False
         self.make()
@@ -91,7 +91,7 @@ class Account:
             OSError: it cannot be made.
         """
         while not self._closed:
-            name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{secrets.token_hex(3)}"
+            name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{os.urandom(3).hex()}"
             path = self.path / name
             path.mkdir(mode=0o700)
             try:

@@ -84,6 +84,7 @@ class Client:
 
         Senders then import nothing, so that no fork meets one of them in the middle of an import.
         """
+        import email.utils  # noqa: F401 - what a Retry-After may want
         import encodings.idna  # noqa: F401 - what `getaddrinfo` wants of a host name
 
         with suppress(SettingsError):  # what cannot be used is the verdict on each call

@@ -6,15 +6,19 @@ where they come from (`_tags`), nor what becomes of them (`_journal`, `_client`)
 
 from __future__ import annotations
 
-import hmac
 import math
 import operator
 import re
+import sys
 import uuid
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from typing import TypeGuard
 
 #: The events API sits behind a gateway that takes 10,240 bytes of request line and headers together
 #: (AWS API Gateway quotas). Four values of 2,000 bytes leave room for the address and the headers.
@@ -50,7 +54,7 @@ def show(value: object) -> str:
 
     A text is cut to its first three characters unless it is blank, for it may be somebody's name.
     """
-    if value is None or isinstance(value, bool | float | Decimal):
+    if value is None or isinstance(value, bool | float) or _is_decimal(value):
         return repr(value)[:_LONGEST_NUMBER]
     if isinstance(value, str):
         if not value.strip():
@@ -98,7 +102,7 @@ def clean_id(value: object, key: str) -> str:
         return _clean_text(value, key)
     if isinstance(value, bool):
         raise InvalidEvent(key, value, "a boolean is no id; an id is a whole number or a text")
-    if isinstance(value, float | Decimal):
+    if isinstance(value, float) or _is_decimal(value):
         return _whole(value, key)
     if isinstance(value, uuid.UUID):
         return str(value)
@@ -111,9 +115,15 @@ def clean_id(value: object, key: str) -> str:
     return str(int(number))
 
 
+def _is_decimal(value: object) -> TypeGuard[Decimal]:
+    """Return whether it is a Decimal; who has one has loaded the module, which takes its time."""
+    module = sys.modules.get("decimal")
+    return module is not None and isinstance(value, module.Decimal)
+
+
 def _whole(value: float | Decimal, key: str) -> str:
     """Return a float or a Decimal that is a whole number as that number."""
-    finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    finite = math.isfinite(value) if isinstance(value, float) else value.is_finite()
     if not finite or abs(float(value)) > _EXACT_FLOAT or value != int(value):
         raise InvalidEvent(key, value, "a number that is an id is finite and whole")
     return str(int(value))
@@ -216,6 +226,8 @@ class Event:
 
 def veiled(user_id: str, key: str) -> str:
     """Return the HMAC-SHA256 of a user's id, in hexadecimal."""
+    import hmac  # only for those who asked for it
+
     return hmac.digest(key.encode("utf-8", "surrogatepass"), user_id.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 

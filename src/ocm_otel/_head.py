@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from datetime import timezone
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -87,6 +86,8 @@ def retry_seconds(retry_after: str | None, now: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
+        from email.utils import parsedate_to_datetime  # loaded before the first call, by `Client.prepare`
+
         try:
             when = parsedate_to_datetime(text)
             # Without a zone (RFC 9110's asctime form) GMT is meant, not the zone of this machine.

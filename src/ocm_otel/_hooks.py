@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ class Hook:
             setattr(self._owner, self._name, self._original)
 
 
-class _Waiting(MetaPathFinder):
+class _Waiting:
     """Finds one module as the others do, and calls back when it has been executed."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -151,7 +150,9 @@ class RefusedFile:
 def identity(refused: Refused) -> str:
     """Return a short name for an event, which stays as long as it waits to be sent as it was accepted."""
     text = f"{refused.at!r} {refused.query}".encode("utf-8", "surrogatepass")
-    return hashlib.sha256(text).hexdigest()[:12]
+    from hashlib import sha256
+
+    return sha256(text).hexdigest()[:12]
 
 
 def is_of(refused: Refused, *users: str) -> bool:

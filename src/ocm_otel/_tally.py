@@ -14,11 +14,9 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import secrets
 import struct
 import time
 from contextlib import suppress
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ocm_otel._process import opening
@@ -137,7 +135,7 @@ class Tally(NoTally):
         self.let_go()
         self._map, self._slots = None, {}
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        name = f"{time.strftime('%Y%m%d', time.gmtime(day * _DAY))}-{os.getpid()}-{secrets.token_hex(3)}.tally"
+        name = f"{time.strftime('%Y%m%d', time.gmtime(day * _DAY))}-{os.getpid()}-{os.urandom(3).hex()}.tally"
         path = self._folder / name
         with opening:
             handle = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
@@ -164,6 +162,8 @@ class Tally(NoTally):
             slot = self._slots[kind] = len(self._slots)
             text = kind.encode("ascii")
             if len(text) > _LONGEST:
+                from hashlib import sha256
+
                 text = text[: _LONGEST - 17].rpartition(b"%")[0] or text[: _LONGEST - 17]
                 text += b"~" + sha256(kind.encode()).hexdigest()[:16].encode()
             start = _HEAD + slot * _SLOT
