@@ -22,7 +22,7 @@ from ocm_otel._verdict import Failure, Verdict, judge, judge_failure, misconfigu
 from ocm_otel._wire import KEPT, Place, Wire
 
 if TYPE_CHECKING:
-    from ocm_otel._httpx import Transport
+    from ocm_otel._httpx import BaseTransport, Transport
     from ocm_otel._settings import Settings
 
 #: An address that can stand in a request as it is: RFC 3986's characters, a name or an IP address, no user.
@@ -57,8 +57,8 @@ class Client:
     Args:
         settings: where to send to, and how.
         key: the key of the account.
-        transport: an httpx transport to use for all calls, for tests and for set-ups of the user's own;
-            it is not closed by us.
+        transport: an httpx transport, or an httpx client, to use for all calls, for tests and for set-ups of the
+            user's own; it is not closed by us.
     """
 
     def __init__(self, settings: Settings, key: str, transport: Transport | None = None) -> None:
@@ -74,9 +74,9 @@ class Client:
         """Return a connection for one thread; it opens itself at the first call."""
         if self.is_ordinary:
             return _Line(self)
-        from ocm_otel._httpx import Detour
+        from ocm_otel._httpx import Detour, given
 
-        make = self._detour if self._given is None else partial(_itself, self._given)
+        make = self._detour if self._given is None else partial(given, self._given)
         return Detour(make, self._address, self._headers, owned=self._given is None)
 
     def prepare(self) -> None:
@@ -137,7 +137,7 @@ class Client:
         lines = [f"host: {parts.netloc.lower()}", *(f"{name}: {value}" for name, value in self._headers.items())]
         return f"GET {target}".encode("ascii"), " HTTP/1.1\r\n{}\r\n\r\n".format("\r\n".join(lines)).encode("ascii")
 
-    def _detour(self) -> Transport:
+    def _detour(self) -> BaseTransport:
         """Return an httpx transport for one connection."""
         from ocm_otel._httpx import transport
 
@@ -177,11 +177,6 @@ class _Line:
         """Close the connection; a later call opens a new one."""
         if self._wire is not None:
             self._wire.close()
-
-
-def _itself(transport: Transport) -> Transport:
-    """Return the transport that the user brought."""
-    return transport
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:

@@ -22,8 +22,9 @@ from ocm_otel._verdict import Failure, Verdict, judge, judge_failure, misconfigu
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+BaseTransport = httpx.BaseTransport
 #: What makes the calls: tests and set-ups of the user's own may bring one.
-Transport = httpx.BaseTransport
+Transport = httpx.BaseTransport | httpx.Client
 
 _NOT_LEFT = (
     httpx.ConnectError,
@@ -59,6 +60,22 @@ def transport(trusted: ssl.SSLContext, proxy: str | None, kept: float) -> httpx.
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         msg = f"{type(error).__name__}: the proxy cannot be used"
         raise SettingsError(msg) from error
+
+
+def given(transport: Transport) -> httpx.BaseTransport:
+    """Return what the user brought as a transport."""
+    return _Through(transport) if isinstance(transport, httpx.Client) else transport
+
+
+class _Through(httpx.BaseTransport):
+    """A client of the user's as a transport: its proxies, certificates, hooks and authentication hold."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Make a call; a redirect is not followed, whatever the client does with others: the key must not go along."""
+        return self._client.send(request, stream=True, follow_redirects=False)
 
 
 class Detour:

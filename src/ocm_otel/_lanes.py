@@ -60,7 +60,7 @@ class Lanes:
         clock: seconds of a clock that never runs backwards.
 
     Attributes:
-        filled: True if `retired` has news.
+        lanes: those that are written to, or were until a moment ago; `filled` is True if `retired` has news.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Lanes:
         self._sets: dict[int, LedgerSet] = {}
         self._era = 0  # how often our directory was removed
         self._free: deque[Ledger] = deque()
-        self._lanes: list[Ledger] = []
+        self.lanes: list[Ledger] = []
         self._made: list[Ledger] = []  # lanes, and retired ones that still owe something
         self._before = 0  # records in ledgers that are no lanes any more
         self._rest_until = -math.inf
@@ -117,24 +117,24 @@ class Lanes:
 
     def written(self) -> int:
         """Return how many records were written so far; a moment too many rather than one too few."""
-        return sum(lane.written for lane in tuple(self._lanes)) + self._before
+        return sum(lane.written for lane in tuple(self.lanes)) + self._before
 
     # --- the worker's thread ------------------------------------------------------------------------------
 
     def oldest(self) -> Ledger | None:
         """Return the lane with the oldest record that is owed, None if there is none."""
-        if len(self._lanes) == 1:
-            return self._lanes[0] if self._lanes[0].peek() else None
-        heads = [(record.at, number) for number, lane in enumerate(self._lanes) if (record := lane.peek())]
-        return self._lanes[min(heads)[1]] if heads else None
+        if len(self.lanes) == 1:
+            return self.lanes[0] if self.lanes[0].peek() else None
+        heads = [(record.at, number) for number, lane in enumerate(self.lanes) if (record := lane.peek())]
+        return self.lanes[min(heads)[1]] if heads else None
 
     def retired(self) -> list[Ledger]:
         """Return the lanes that are full, and forget that they were lanes."""
         self.filled = False
-        full = [lane for lane in tuple(self._lanes) if lane.retired]
+        full = [lane for lane in tuple(self.lanes) if lane.retired]
         for lane in full:
             self._before += lane.written  # first, so that `written` is never too low in between
-            self._lanes.remove(lane)
+            self.lanes.remove(lane)
         return full
 
     def put_away(self, ledger: Ledger) -> None:
@@ -146,7 +146,7 @@ class Lanes:
         spare = ledger.size == FIRST and len(self._free) < _SPARE and ledger.path.exists()
         if spare and not under_way(self._account.path):
             ledger.reset()
-            self._lanes.append(ledger)
+            self.lanes.append(ledger)
             self._free.appendleft(ledger)
         else:
             self._made.remove(ledger)
@@ -154,7 +154,7 @@ class Lanes:
 
     def look(self) -> None:
         """Write no more to ledgers that somebody deleted; what is in them can still be read."""
-        for lane in tuple(self._lanes):
+        for lane in tuple(self.lanes):
             lane.gone = lane.gone or not lane.path.exists()
 
     def close(self) -> None:
@@ -194,7 +194,7 @@ class Lanes:
             self._account.make()
             lane = self._fitting(FIRST)
         self._made.append(lane)
-        self._lanes.append(lane)
+        self.lanes.append(lane)
         return lane
 
     def _fitting(self, size: int) -> Ledger:

@@ -44,7 +44,7 @@ class Outbox:
     Args:
         settings: what to do; read from the environment if left out.
         journal: where events wait; in memory if left out.
-        transport: an httpx transport to make the calls through, for tests and for set-ups of your own.
+        transport: an httpx transport or client to make the calls through, for set-ups of your own and for tests.
         pace: makes the pace, for tests.
         meter_provider: where to show the books as metrics; the global provider if left out and
             ``OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`` is true, else nowhere.

@@ -238,7 +238,8 @@ class Spool:
 
     def _finish(self, ledger: Ledger) -> None:
         """Put away a ledger that is full, read to its end, and owes nothing."""
-        if self._let_go or not ledger.retired or ledger.owed > 0 or ledger.has_unread():
+        owes = not ledger.retired or ledger.owed > 0 or ledger.has_unread()
+        if self._let_go or owes or ledger in self._lanes.lanes:  # retired in this very moment: sorted out the next time
             return
         home = self._homes.pop(ledger, None)
         try:

@@ -142,7 +142,7 @@ TABLE: tuple[Setting, ...] = (
         "max_concurrency",
         16,
         "calls",
-        "How many calls a process may have under way at once; those that hang in silence are not counted.",
+        "The most calls under way at once; how many is best is found out. Those that hang in silence do not count.",
         read_whole(1, 1_000),
     ),
     Setting(

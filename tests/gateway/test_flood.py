@@ -156,7 +156,7 @@ def test_random_and_mutated_bodies(gateway: Running, emulator: Emulator, many: i
     assert memory(gateway) - first < 20, "it grows"
     assert b'status="5' not in gateway.ask("GET", "/metrics")[2]
     assert gateway.kill(signal.SIGTERM) == 0
-    assert "the gateway failed" not in gateway.log.read_text(encoding="utf-8")
+    assert "failed" not in gateway.log.read_text(encoding="utf-8")
     arrived = [str(event["user_id"]) for event in emulator.events() if str(event["user_id"]).startswith("valid-")]
     assert len(taken) > 5
     assert sorted(arrived) == sorted(taken)

@@ -753,3 +753,20 @@ def test_after_prepare_a_call_imports_nothing(wire, tls, pem):
     assert connection.send(QUERY, 5).fate is Fate.DELIVERED
     connection.close()
     assert set(sys.modules) - before == set()
+
+
+def test_a_client_of_the_users(wire):
+    """An httpx client makes the calls: its hooks and headers hold, each answer counts, and no redirect is followed."""
+    answers = [answer(body=b"{}"), answer("503 No"), answer("302 Found", location="http://127.0.0.1:9/elsewhere")]
+
+    def behave(peer):
+        while peer.request():
+            peer.say(answers[len(server.requests) - 1])
+
+    server, hooked = wire(behave), []
+    hooks = {"request": [lambda request: hooked.append(request.headers["x-api-key"])]}
+    with httpx.Client(event_hooks=hooks, follow_redirects=True, auth=("ann", "secret")) as client:
+        verdicts = call(server.url, times=3, transport=client)
+    assert [verdict.reason for verdict in verdicts] == ["delivered", "http-503", "redirect"]
+    assert hooked == [KEY] * 3
+    assert all(b"authorization: basic" in head.lower() for head in server.requests)

@@ -700,7 +700,7 @@ def test_fsync_reaches_the_medium(desk):
     one = desk(sync=True)
     assert one.put("a") == ""
     (ledger,) = one.ledgers()
-    lane = one.spool._lanes._lanes[0]
+    lane = one.spool._lanes.lanes[0]
     assert (lane.listed, lane._synced) == (True, lane._shown[0])
     ledger.rename(ledger.with_suffix(".away"))
     assert one.put("b") == ""
@@ -808,7 +808,7 @@ def life(at, out):
             os.write(out, b"%d-%d " % (at, number))
         if number == 1:  # the third finds its lane full
             sys.settrace(None)
-            while journal._lanes._lanes[0]._shown[0] + 700 < journal._lanes._lanes[0].size:
+            while journal._lanes.lanes[0]._shown[0] + 700 < journal._lanes.lanes[0].size:
                 put(journal, f"pad", 600)
             sys.settrace(trace)
     sys.settrace(None)
@@ -845,3 +845,30 @@ def test_marks_are_single_bytes():
     """A mark is changed in one step, which nothing can interrupt half way."""
     assert len({OWED, SENT, SETTLED}) == 3
     assert all(mark < 128 for mark in (OWED, SENT, SETTLED))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_a_lane_whose_last_entry_ends_in_the_moment_in_which_it_is_full(desk, kept):
+    """Full, and settled before anybody has looked at it again: it is put away once, and all goes on, many times."""
+    one = desk()
+    names, told = iter(range(10_000)), []
+    for _ in range(kept):  # more lanes than one, as after a moment of many writers
+        one.spool._lanes._free.append(one.spool._lanes._new_lane())
+    for _ in range(12):
+        many = len(one.ledgers())
+        while len(one.ledgers()) <= many and len(told) < 5_000:
+            on_loan = one.spool.take()
+            if on_loan is None:
+                told.append(next(names))
+                assert one.put(told[-1], pad=1_500) == ""  # some day the one that does not fit any more
+                continue
+            told.append(next(names))
+            assert one.put(told[-1], pad=1_500) == ""
+            one.end(on_loan)
+        assert one.columns()["waiting"] == 1
+    found = one.drain()
+    assert one.columns() == {
+        "accepted": len(told), "adopted": 0, "delivered": len(told), "dropped": 0, "waiting": 0,
+    }  # fmt: skip
+    assert found == [str(told[-1])]
+    assert len(one.spool._lanes.lanes) == len(set(one.spool._lanes.lanes))
