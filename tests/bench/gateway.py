@@ -27,6 +27,7 @@ from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from server import Server
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -122,9 +123,8 @@ def family_cpu(pid: int) -> float:
 def through(milliseconds: float, seconds: float) -> None:
     """Print how many events a second are delivered to an API that takes so long, in how much CPU."""
     for workers, concurrency in ((1, 16), (1, 64), (2, 64), (1, 256)):
-        serve = [sys.executable, str(Path(__file__).with_name("delivery.py")), "--serve", str(milliseconds / 1000)]
-        with tempfile.TemporaryDirectory() as folder, subprocess.Popen(serve, stdout=subprocess.PIPE) as api:
-            endpoint = f"http://127.0.0.1:{int(api.stdout.readline())}/v2.0/events"
+        with tempfile.TemporaryDirectory() as folder, Server(milliseconds / 1000) as api:
+            endpoint = f"http://127.0.0.1:{api.port}/v2.0/events"
             more = {"OTEL_EXPORTER_OCM_MAX_CONCURRENCY": str(concurrency)}
             with running(folder, endpoint, "--workers", str(workers), **more) as (gateway, port):
                 many = min(80, round(workers * concurrency / (milliseconds / 1000) * seconds / 500) + 1)
@@ -137,7 +137,6 @@ def through(milliseconds: float, seconds: float) -> None:
                 while (done := delivered(port)) < many * 500 and time.monotonic() < began + 20 * seconds:
                     threading.Event().wait(0.2)
                 took, spent = time.monotonic() - began, family_cpu(gateway.pid) - spent
-            api.kill()
         shown = f"API {milliseconds:g} ms, {workers} workers, {concurrency} calls each"
         print(
             f"{shown:<42} {done / took:>10,.0f} events a second  {done / max(spent, 1 / TICK):>8,.0f} a second of CPU"
