@@ -43,7 +43,7 @@ _PUSHED_OUT = (
 
 
 def admit(
-    outbox: Outbox, tags: Mapping[str, object], event_id: str | None = None, beside: Beside = NOTHING_BESIDE
+    outbox: Outbox, tags: Mapping[str, object], event_id: str | None = None, beside: Beside | None = NOTHING_BESIDE
 ) -> bool:
     """Put the event that `tags` describe into `outbox`; what is wrong with them is booked and told once.
 
@@ -51,7 +51,7 @@ def admit(
         outbox: where the event goes.
         tags: the attributes of the record under their flat names.
         event_id: the identity of the record, if it has one.
-        beside: where else it may say whom the event concerns.
+        beside: where else it may say whom the event concerns; None if nowhere.
 
     Returns:
         True when the outbox took the event.
@@ -60,7 +60,7 @@ def admit(
     return event is not None and outbox.put(event)
 
 
-def judge(outbox: Outbox, tags: Mapping[str, object], event_id: str | None, beside: Beside) -> _tags.Reading:
+def judge(outbox: Outbox, tags: Mapping[str, object], event_id: str | None, beside: Beside | None) -> _tags.Reading:
     """Return the event that `tags` describe, for `outbox`, and its faults; they are booked and told once.
 
     The arguments are those of `admit`.
@@ -141,9 +141,12 @@ class Door:
             )
         return self._outbox
 
-    def admit(self, tags: Mapping[str, object], event_id: str | None = None, beside: Beside = NOTHING_BESIDE) -> bool:
+    def admit(
+        self, tags: Mapping[str, object], event_id: str | None = None, beside: Beside | None = NOTHING_BESIDE
+    ) -> bool:
         """Put the event that `tags` describe into the outbox; see `admit`; a door that is shut takes none."""
-        return not self.shut and admit(self.outbox(), tags, event_id, beside)
+        outbox = self._outbox if self._outbox is not None and not self._options else self.outbox()
+        return not self.shut and admit(outbox, tags, event_id, beside)
 
     @property
     def stamps(self) -> bool:

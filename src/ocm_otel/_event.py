@@ -28,7 +28,7 @@ MAX_ENCODED_BYTES = 2_000
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]{1,600}").fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _EXACT_FLOAT = 2**53
-_LONG_INT_BITS = 4_096
+_SHORT_INT_BITS, _LONG_INT_BITS = 64, 4_096
 _SHOWN = 12
 _LONGEST_NUMBER = 40
 
@@ -98,6 +98,8 @@ def clean_id(value: object, key: str) -> str:
     """
     if type(value) is str and _PLAIN(value):
         return value
+    if type(value) is int and value.bit_length() < _SHORT_INT_BITS:
+        return str(value)
     if isinstance(value, str):
         return _clean_text(value, key)
     if isinstance(value, bool):

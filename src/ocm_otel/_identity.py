@@ -39,12 +39,24 @@ class Beside(NamedTuple):
 NOTHING_BESIDE = Beside()
 
 
-def completed(tags: Mapping[str, object], settings: Settings, beside: Beside) -> Mapping[str, object]:
-    """Return the tags, and the ids that they leave open from where the settings allow them to come."""
-    resource = getattr(beside.resource, "_dict", beside.resource)  # the SDK's own mapping costs a microsecond a look
-    asked = settings.user_id_keys or settings.baggage_keys or settings.entity_id is not None
-    if not asked and ENTITY not in resource:
+def asked(settings: Settings, resource: Mapping[str, object]) -> bool:
+    """Return whether ids may come from anywhere but the tags, for a record of this resource."""
+    if settings.user_id_keys or settings.baggage_keys or settings.entity_id is not None:
+        return True
+    return ENTITY in getattr(resource, "_dict", resource)  # the SDK's own mapping costs a microsecond a look
+
+
+def completed(tags: Mapping[str, object], settings: Settings, beside: Beside | None) -> Mapping[str, object]:
+    """Return the tags, and the ids that they leave open from where the settings allow them to come.
+
+    Args:
+        tags: of the record.
+        settings: where further ids may come from.
+        beside: what stands beside the tags; None if nothing of that is `asked` for.
+    """
+    if beside is None or not asked(settings, beside.resource):
         return tags
+    resource = beside.resource
     found: dict[str, object] = {}
     if settings.user_id_keys and tags.get(USER) is None:
         values = (beside.fields.get(key) for key in settings.user_id_keys)

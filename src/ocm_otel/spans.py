@@ -15,10 +15,11 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
+from ocm_otel import _explain
 from ocm_otel._diversion import opened, saw
 from ocm_otel._doors import Door
 from ocm_otel._explain_doors import explain, of_span
-from ocm_otel._identity import Beside, from_baggage
+from ocm_otel._identity import Beside, asked, from_baggage
 from ocm_otel._lines import without_cut_id
 from ocm_otel._tags import TYPE
 from ocm_otel._unrecorded import unrecorded
@@ -38,7 +39,7 @@ _NONE: Mapping[str, object] = MappingProxyType({})
 class _SpanDoor(Door):
     """What the processor and the exporter do with one ended span."""
 
-    __slots__ = ("_on_error", "_started", "baggage_keys")
+    __slots__ = ("_on_error", "_plain", "_started", "baggage_keys")
 
     def __init__(
         self, name: str, outbox: Outbox | None, options: Mapping[str, object], on_error: str | None = None
@@ -46,6 +47,7 @@ class _SpanDoor(Door):
         super().__init__(name, outbox, options)
         self._on_error = on_error
         self.baggage_keys: Iterable[Any] = getattr(getattr(self._outbox, "settings", None), "baggage_keys", ())
+        self._plain: object = self  # the last resource that nothing is asked of
         self._started: dict[int, tuple[dict[str, object], weakref.ref[Span]]] = {}
 
     def note(self, span: Span, context: Context | None) -> None:
@@ -71,9 +73,6 @@ class _SpanDoor(Door):
             if opened:
                 _show(span, attributes)
             if TYPE in attributes:
-                limit = getattr(getattr(span, "_attributes", None), "max_value_len", None)
-                if limit is not None:
-                    self.cut(attributes, limit)
                 self._take_span(span, attributes, baggage)
             elif dropped:
                 self.pushed_out(attributes)
@@ -97,9 +96,21 @@ class _SpanDoor(Door):
         if span.status.status_code is StatusCode.ERROR and self._skips_errors():
             self.outbox().books.add("skipped", "span_error")
             return
-        bounded = getattr(span, "_attributes", None)
-        beside = Beside(attributes, baggage, _resource(span))
-        self.admit(without_cut_id(attributes, bounded), _identity(span), beside)
+        tags, bounded = attributes, getattr(span, "_attributes", None)
+        if (limit := getattr(bounded, "max_value_len", None)) is not None:
+            self.cut(attributes, limit)
+            tags = without_cut_id(attributes, bounded)
+        self.admit(tags, _identity(span), self._beside(span, attributes, baggage))
+
+    def _beside(self, span: ReadableSpan, fields: Mapping[str, object], baggage: Mapping[str, object]) -> Beside | None:
+        """Return what stands beside the tags of a span; None if nothing of it is asked for, as usual."""
+        resource = getattr(span, "resource", None)
+        if resource is self._plain:
+            return None
+        beside = Beside(fields, baggage, _NONE if resource is None else resource.attributes)
+        if not asked(self.outbox().settings, beside.resource):
+            self._plain = resource
+        return beside
 
     def _take_events(self, span: ReadableSpan, baggage: Mapping[str, object]) -> None:
         """A span event is a fact of its own: it counts whatever the span's status became later."""
@@ -108,7 +119,7 @@ class _SpanDoor(Door):
             if attributes and attributes.get(TYPE) is not None:
                 identity = _identity(span)
                 try:
-                    beside = Beside(attributes, baggage, _resource(span))
+                    beside = self._beside(span, attributes, baggage)
                     self.admit(without_cut_id(attributes, attributes), identity and f"{identity}-{index}", beside)
                 except Exception as error:  # noqa: BLE001 - one span event must not hide the next
                     self.failed(error)
@@ -138,12 +149,6 @@ def _identity(span: ReadableSpan) -> str | None:
     return None if context is None else f"{context.trace_id:032x}-{context.span_id:016x}"
 
 
-def _resource(span: ReadableSpan) -> Mapping[str, object]:
-    """Return the attributes of what made a span; a span of another make may have none."""
-    resource = getattr(span, "resource", None)
-    return _NONE if resource is None else resource.attributes
-
-
 class OCMSpanProcessor(SpanProcessor):
     """Makes an event of each span, and each span event, that bears ``ocm.event_type``; never raises.
 
@@ -158,7 +163,9 @@ class OCMSpanProcessor(SpanProcessor):
 
     def __init__(self, *, outbox: Outbox | None = None, on_error: str | None = None) -> None:
         self._door = _SpanDoor(type(self).__name__, outbox, {}, on_error)
-        self._reads_baggage = bool(self._door.baggage_keys)  # asked at each span, so it is known beforehand
+        # Asked at each span, so they are known beforehand.
+        self._reads_baggage = bool(self._door.baggage_keys)
+        self._looks_closely = self._reads_baggage or _explain.ON
         unrecorded.watch(self, self._door)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -168,6 +175,13 @@ class OCMSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take the events of an ended span; the span stays as it is and is not kept."""
+        private: Any = span
+        try:  # most spans, with as little as can be
+            bounded, happened = private._attributes, private._events._dq  # noqa: SLF001 - `take` has the public fallback
+            if not (TYPE in bounded._dict or bounded.dropped or happened or opened or self._looks_closely):  # noqa: SLF001
+                return
+        except Exception:  # noqa: BLE001, S110 - a span of another make: `take` finds out
+            pass
         self._door.take(span)
 
     def shutdown(self) -> None:
