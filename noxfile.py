@@ -31,7 +31,7 @@ OTEL = ("oldest", "newest")
 #: The doors without a program of their own.
 DOORS = [f"tests/doors/test_{name}.py" for name in ("bad_input", "identity", "lines", "one_event", "spans", "upstream")]
 #: The rooms that threads, forks, signals and the interpreter's end go through.
-INTERPRETED = ("erasure", "ledger", "meters", "outbox", "pacefile", "spool", "tally", "threads", "worker")
+INTERPRETED = ("erasure", "ledger", "meters", "outbox", "pacefile", "spool", "tally", "threads", "wires", "worker")
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -126,7 +126,8 @@ def bare(session: nox.Session) -> None:
 
 
 # With the oldest packages: what meets OpenTelemetry, structlog and httpx. Between the oldest and the newest Python:
-# what meets the interpreter, or OpenTelemetry. What starts programs by name is with the hosts, on five releases.
+# what meets the interpreter, or OpenTelemetry; on the oldest Python with the newest packages what is pure, besides. What
+# starts programs by name is with the hosts, on five releases.
 WHERE = {
     "newest": ["tests/pure", "tests/rooms", "tests/doors", "tests/emulator"],
     "newest between": [*(f"tests/rooms/test_{room}.py" for room in INTERPRETED), *DOORS],
@@ -134,7 +135,7 @@ WHERE = {
     "oldest between": ["tests/rooms/test_meters.py", *DOORS],
 }
 BY_NAME = "tests/doors/test_by_name.py"
-FORKED = [f"tests/disaster/test_{name}.py" for name in ("disk", "exit", "fork", "kill")]
+FORKED = [f"tests/disaster/test_{name}.py" for name in ("exit", "fork", "kill")]
 #: The versions of OpenTelemetry that the hosts are run with, each on one Python: every one at which its surface
 #: changed, and today's.
 HOSTS = [
@@ -179,8 +180,10 @@ def tests(session: nox.Session, otel: str) -> None:
         wanted += groups("yaml", "newest")
     session.install(*wanted)
     is_otel(session, "1.39" if otel == "oldest" else otel)
-    where = otel if session.python in {TESTED[0], TESTED[-1]} else f"{otel} between"
-    session.run("pytest", "-n", "3", f"--ignore={BY_NAME}", *(session.posargs or WHERE[where]))
+    ends = {"oldest": {TESTED[0], TESTED[-1]}, "newest": {TESTED[-1]}}
+    where = WHERE[otel if session.python in ends[otel] else f"{otel} between"]
+    where = [*where, "tests/pure"] if session.python == TESTED[0] and otel == "newest" else where
+    session.run("pytest", "-n", "3", f"--ignore={BY_NAME}", *(session.posargs or where))
 
 
 @nox.session
