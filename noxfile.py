@@ -126,7 +126,7 @@ def bare(session: nox.Session) -> None:
 
 
 # With the oldest packages: what meets OpenTelemetry, structlog and httpx. Between the oldest and the newest Python:
-# what meets the interpreter, or OpenTelemetry; on the oldest Python with the newest packages what is pure, besides. What
+# what meets the interpreter, or OpenTelemetry; on the oldest with the newest packages what is pure, besides. What
 # starts programs by name is with the hosts, on five releases.
 WHERE = {
     "newest": ["tests/pure", "tests/rooms", "tests/doors", "tests/emulator"],
