@@ -73,6 +73,7 @@ class Worker:
         self._not_before = -math.inf
         self._stopped = False
         self._thread: Joinable | None = None
+        self._driver = 0
         self._starting = threading.Lock()
         self._driving = threading.Lock()
 
@@ -92,6 +93,8 @@ class Worker:
 
     def settled(self, end: float) -> bool:
         """Wait until all that is in the journal now is settled, or until `end`; returns whether it is."""
+        if self._driver == threading.get_ident():
+            return False  # a handler of our own messages, say: it would wait for itself
         done = threading.Event()
         end = min(end, time.monotonic() + threading.TIMEOUT_MAX / 2)
         self._post(partial(self._courier.mark, done.set))
@@ -139,7 +142,7 @@ class Worker:
 
     def _run(self) -> None:
         """Drive until stopped; a failure of our own is told, and does not end deliveries."""
-        rest = 0.0
+        rest, self._driver = 0.0, threading.get_ident()
         while not self._stopped or self._courier.under_way:
             with self._driving:
                 try:

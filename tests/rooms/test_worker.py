@@ -264,12 +264,30 @@ def test_driven_by_who_waits(post):
 
 
 def test_no_call_is_started_past_the_end(post):
-    """When time is up in the middle, what was not begun is not begun."""
-    blocked = threading.Event()
-    one = post(Line(lambda query: blocked.wait(1.0) or judge(503)), most=16)
+    """When time is up, what was not begun is not begun, however many calls would have been allowed."""
+    go_on = threading.Event()
+    one = post(Line(lambda query: GOOD if query.endswith("=first") else go_on.wait(60) and judge(503)), most=16)
     one.worker._start = lambda: False
-    one.worker._hand_out = lambda call, end: one.worker._send(one.line, call, 1)
+    one.put("first")
+    assert one.settled(60)
     for number in range(20):
         one.put(str(number))
     assert one.settled(0.5) is False
-    assert sum(one.line.sent.values()) == 1
+    begun = sum(one.line.sent.values())
+    assert 1 < begun <= 5  # as many as the pace allows after one good answer
+    go_on.set()
+    threading.Event().wait(0.3)
+    assert sum(one.line.sent.values()) == begun
+
+
+def test_the_worker_does_not_wait_for_itself(post):
+    """A flush in the worker's own thread, by a handler of our messages, say, says at once that it cannot wait."""
+    one, told = post(Line(lambda query: threading.Event().wait(0.2) or GOOD)), []
+    heard = threading.Event()
+    one.put("a")
+    one.worker._post(lambda: told.append((one.settled(60), time.monotonic())) or heard.set())
+    began = time.monotonic()
+    assert heard.wait(60)
+    assert told[0][0] is False
+    assert told[0][1] - began < 30
+    assert one.settled(60)
