@@ -176,13 +176,13 @@ class OCMSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Take the events of an ended span; the span stays as it is and is not kept."""
         private: Any = span
-        try:  # most spans, with as little as can be
-            bounded, happened = private._attributes, private._events._dq  # noqa: SLF001 - `take` has the public fallback
-            if not (TYPE in bounded._dict or bounded.dropped or happened or opened or self._looks_closely):  # noqa: SLF001
-                return
-        except Exception:  # noqa: BLE001, S110 - a span of another make: `take` finds out
-            pass
-        self._door.take(span)
+        try:  # most spans, with as little as can be; `take` has the public fallback
+            bounded, happened = private._attributes, private._events._dq  # noqa: SLF001 - as said above
+            tells = TYPE in bounded._dict or bounded.dropped or happened or opened  # noqa: SLF001 - as said above
+        except Exception:  # noqa: BLE001 - a span of another make: `take` finds out what it is
+            tells = True
+        if tells or self._looks_closely:
+            self._door.take(span)
 
     def shutdown(self) -> None:
         """Deliver what waits, as long as ``shutdown_timeout`` allows; the outbox stays open."""
