@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Seconds that the worker rests after something in it failed that should not.
 _REST = 1.0
+#: How often it is looked for answers before calls are given up; some dozens are seen at a time.
+_LOOKS = 32
 
 
 class Worker:
@@ -202,21 +204,28 @@ class Worker:
         if idle and self._delay and self._courier.has_ready():
             self._not_before = time.monotonic() + self._delay
 
-    def _take_in(self, wait: float) -> None:
-        """Wait for an answer or an action, and take in what came meanwhile."""
+    def _take_in(self, wait: float, turn: float | None = None) -> bool:
+        """Wait for an answer or an action, and take in what came meanwhile; returns whether there were answers.
+
+        Args:
+            wait: seconds, at most.
+            turn: until when answers are taken in; as long as is fair if left out.
+        """
         latest = min(wait, self._carrier.earliest - time.monotonic())
         came = self._poller.wait(latest if self._inbox.empty() else 0.0)
-        self._carrier.take_in(came, self._courtesy.turn(time.monotonic()))
+        self._carrier.take_in(came, self._courtesy.turn(time.monotonic()) if turn is None else turn)
         try:
             while True:
                 self._inbox.get_nowait()()
         except Empty:
-            return
+            return bool(came)
 
     def _see_to_late(self, now: float) -> None:
         """Give up the calls that hang; what was answered while this thread was held up is no such call."""
         if self._courier.late_in(now) <= 0:
-            self._take_in(0.0)
+            for _ in range(_LOOKS):
+                if not self._take_in(0.0, math.inf):
+                    break
             for late in self._courier.late(now, time.time()):
                 self._carrier.cut(late)
 

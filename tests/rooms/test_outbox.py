@@ -335,6 +335,34 @@ def test_from_a_finalizer(emulator, outbox):
     assert len(users(emulator)) == emulator.count == 600
 
 
+def test_held_up_past_the_time_of_its_calls(wire, make_outbox):
+    """Stopped for long while answers come, then with others in the way: each answer counts, and no call is made again."""
+    answer = threading.Event()
+
+    def behave(peer):
+        while head := peer.request():
+            if b"user_id=first" not in head:
+                answer.wait(60)
+            peer.say(OK)
+
+    def hold_up():
+        answer.set()
+        threading.Event().wait(1.8)  # longer than a call may take, and a second
+        outbox._worker._courtesy.rest(time.monotonic(), time.monotonic(), 1)
+
+    server = wire(behave)
+    outbox = make_outbox(server.url, timeout=500)
+    outbox.put(Event("a", user_id="first"))
+    assert outbox.flush(60)
+    for number in range(4):
+        outbox.put(Event("a", user_id=number))
+    assert server.wait(lambda: len(server.requests) == 5)
+    outbox._worker._post(hold_up)
+    assert outbox.flush(60)
+    now = outbox.books.snapshot()
+    assert (now.delivered, now.ambiguous, len(server.requests)) == (5, 0, 5)
+
+
 def test_from_a_logging_handler(emulator, outbox):
     """A handler that tells an event of each of our messages, in whatever thread, neither hangs nor loses any."""
     heard, door = [], OCMHandler(outbox=outbox)
