@@ -336,7 +336,7 @@ def test_from_a_finalizer(emulator, outbox):
 
 
 def test_held_up_past_the_time_of_its_calls(wire, make_outbox):
-    """Stopped for long while answers come, then with others in the way: each answer counts, and no call is made again."""
+    """Stopped while answers come, then with others in the way: each answer counts, and no call is made again."""
     answer = threading.Event()
 
     def behave(peer):

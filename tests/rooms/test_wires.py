@@ -59,10 +59,10 @@ def test_each_call_has_its_own_outcome(wire, loop):
                 return
             peer.say(answer)
 
-    one = loop(wire(behave).url)
+    one, before = loop(wire(behave).url), set(threading.enumerate())
     calls = [one.begin(query(number)) for number in range(24)]
     assert one.until(lambda: len(one.heard) == 24)
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ocm-otel")] == []
+    assert [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("ocm-otel")] == []
     fates = {call.entry.query: one.heard[call.entry.number].reason for call in calls}
     wanted = {"0": "delivered", "1": "no-type-parameter", "2": "no-answer"}
     assert fates == {query(number): wanted[str(number % 3)] for number in range(24)}
