@@ -151,8 +151,7 @@ class Standing(Account):
         for file in sorted(self.path.glob(f"*/{LEDGERS}")) if self.there else ():
             with suppress(OSError, ForeignLedger):  # settled and removed meanwhile; none of ours
                 ledger = Ledger(file)
-                while (record := ledger.peek()) is not None:
-                    ledger.step(record)
+                while (record := ledger.lend()) is not None:
                     if record.query:
                         yield record.query, record.at
 
@@ -228,8 +227,7 @@ def _lives(path: Path) -> bool:
 
 def _count(ledger: Ledger, found: Holding) -> None:
     """Add what a ledger owes."""
-    while (record := ledger.peek()) is not None:
-        ledger.step(record)
+    while (record := ledger.lend()) is not None:
         found.owed += 1
         found.sent += record.mark == SENT
         found.torn += not record.query

@@ -70,7 +70,6 @@ class Courier:
         self._out: dict[int, Call] = {}  # calls under way by their entries' numbers; the oldest first
         self._taken = self._tried = 0  # entries that were taken; probes since the API went away
         self._believed = State.OPEN
-        self._seen: Entry | None = None  # was taken in this very moment, so nobody had it erased meanwhile
         self._outages = Outages(books)
         self._marks = Marks(self._lent, self.has_ready)
         self._over = False
@@ -89,11 +88,9 @@ class Courier:
         while (entry := self._next(now)) is not None:
             if self._may_go(entry, wall):
                 if (start := self._pace.started(now)) is None:  # another process was faster
-                    self._seen = None
                     heapq.heappush(self._later, (now, entry.number, entry))
                     return None
                 entry.attempts += 1
-                self._seen = None
                 self._journal.sent(entry)
                 if self._over:  # let go of meanwhile: whoever takes it over sends it
                     return None
@@ -195,7 +192,6 @@ class Courier:
         entry = self._journal.take()
         if entry is not None:
             self._taken += 1
-            self._seen = entry
             self._lent[entry.number] = (self._taken, entry.at)
         elif self._later and not is_open:
             return heapq.heappop(self._later)[2]
@@ -210,7 +206,7 @@ class Courier:
 
     def _may_go(self, entry: Entry, wall: float) -> bool:
         """Return False, and settle the entry, if it is not to be sent (any more)."""
-        gone = "" if entry is self._seen or self._journal.holds(entry) else "purged"
+        gone = "" if self._journal.holds(entry) else "purged"
         if not gone and self._max_age and wall - entry.at > self._max_age:
             self._refuse(entry, "too-old", f"It waited for more than {self._max_age:.0f} s.", wall)
             return False

@@ -122,9 +122,9 @@ class Lanes:
     # --- the worker's thread ------------------------------------------------------------------------------
 
     def oldest(self) -> Ledger | None:
-        """Return the lane with the oldest record that is owed, None if there is none."""
+        """Return the lane with the oldest record that is owed, None if there is none; of one lane it is not asked."""
         if len(self.lanes) == 1:
-            return self.lanes[0] if self.lanes[0].peek() else None
+            return self.lanes[0]
         heads = [(record.at, number) for number, lane in enumerate(self.lanes) if (record := lane.peek())]
         return self.lanes[min(heads)[1]] if heads else None
 

@@ -14,16 +14,22 @@ import errno
 import mmap
 import os
 import threading
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ocm_otel._record import HEADER, PURGED, SETTLED, Record, count_owed, find, told_ids
+from ocm_otel._record import HEADER, PURGED, SETTLED, count_owed, find_owed, told_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ocm_otel._record import Record
+
 LARGEST_FILE = 64 * 1024 * 1024  # a ledger of ours has at most 8 MiB
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Records that are read in one go, for each go has its price.
+_AHEAD = 32
+_PURGED_END = 2 + len(PURGED)
 
 
 class ForeignLedger(ValueError):
@@ -52,10 +58,10 @@ class Ledger:
         self.path = path
         self.ended = self.lent = 0
         self.retired = self.gone = self.listed = False
-        self._read = self._synced = len(HEADER)
+        self._read = self._looked = self._synced = len(HEADER)
         self._shown = (len(HEADER), 0)  # the end of what was published, and how many that is: changed in one step
         self._syncing = threading.RLock()
-        self._next: Record | None = None  # what was looked at and not lent out
+        self._ahead: deque[Record] = deque()  # what was looked at and not lent out
         self._map: mmap.mmap | None = None
         self.size = LARGEST_FILE if size is None else size
         if size is None:
@@ -153,21 +159,32 @@ class Ledger:
         Raises:
             OSError: it was not mapped, and cannot be; FileNotFoundError if it is not there any more.
         """
-        if self._next is not None:
-            return self._next
-        data = self._mapped(self.size)
-        while self._read < (end := min(self._shown[0], self.size)):
-            record = find(data, self._read, end)
-            if record is not None and record.mark != SETTLED:
-                self._next = record
+        return self._ahead[0] if self._ahead or self._look_ahead() else None
+
+    def lend(self) -> Record | None:
+        """Lend out the next record that is owed, and step behind it; None if there is none (yet).
+
+        Raises:
+            OSError: as `peek` does.
+        """
+        data = self._map if self._map is not None else self._mapped(self.size)
+        while self._ahead or self._look_ahead():
+            record = self._ahead.popleft()
+            self._read = record.end
+            if record.offset < self.size and data[record.offset] != SETTLED:  # else struck out since it was looked at
+                self.lent += 1
                 return record
-            self._read = end if record is None else record.end
         return None
 
-    def step(self, record: Record) -> None:
-        """Lend out the record that `peek` returned, and step behind it."""
-        self._read, self._next = record.end, None
-        self.lent += 1
+    def _look_ahead(self) -> bool:
+        """Read some more records; returns whether there are any."""
+        data = self._mapped(self.size)
+        end = min(self._shown[0], self.size)
+        found, self._looked = find_owed(data, self._looked, end, _AHEAD)
+        self._ahead.extend(found)
+        if not found:
+            self._read = end
+        return bool(found)
 
     def strike(self, offset: int, mark: int) -> None:
         """Change the mark of the record at `offset`.
@@ -175,13 +192,14 @@ class Ledger:
         Raises:
             OSError: it was not mapped, and cannot be.
         """
-        data = self._mapped(self.size)
+        data = self._map if self._map is not None else self._mapped(self.size)
         if offset < self.size:
             data[offset] = mark
 
     def purged(self, offset: int) -> bool:
         """Return whether the record at `offset` was erased; may raise OSError, as `strike` does."""
-        return self._mapped(self.size)[offset + 2 : offset + 2 + len(PURGED)] == PURGED
+        data = self._map if self._map is not None else self._mapped(self.size)
+        return data[offset + 2 : offset + _PURGED_END] == PURGED
 
     def end(self, offset: int) -> None:
         """Strike out the record at `offset`, which then counts as ended, also where OSError says it is gone."""
@@ -193,7 +211,8 @@ class Ledger:
         """Count all that was not read as ended, for it cannot be read; returns how many records."""
         lost = max(0, self.owed - self.lent)
         self.ended += lost
-        self._read, self._next = self._shown[0], None
+        self._read = self._looked = self._shown[0]
+        self._ahead.clear()
         return lost
 
     def reset(self) -> None:
@@ -205,7 +224,8 @@ class Ledger:
         data = self._mapped(self.size)
         data[:] = HEADER + bytes(self.size - len(HEADER))
         self.ended = 0
-        self._read, self._synced, self._shown = len(HEADER), len(HEADER), (len(HEADER), 0)
+        self._read = self._looked = self._synced = len(HEADER)
+        self._shown = (len(HEADER), 0)
         self.retired = False
 
     def unmap(self) -> None:

@@ -26,9 +26,10 @@ class SpoolEntry(Entry):
     __slots__ = ("ledger", "offset")
 
     def __init__(self, number: int, ledger: Ledger, record: Record) -> None:
-        super().__init__(number, record.query, record.at, in_doubt=record.mark == SENT)
-        self.ledger = ledger
-        self.offset = record.offset
+        self.number, self.ledger = number, ledger
+        self.offset, _, mark, self.at, self.query = record
+        self.attempts = self.strikes = 0
+        self.in_doubt = mark == SENT
 
     def strike(self, mark: int) -> None:
         """Change its mark on the disk; in a file that was deleted there is nothing to be changed.

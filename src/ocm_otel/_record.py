@@ -84,12 +84,34 @@ def parse(line: bytes, start: int, stop: int) -> Record | None:
     return torn
 
 
+def find_owed(data: bytes | mmap.mmap, start: int, end: int, most: int) -> tuple[list[Record], int]:
+    """Return the first records that are not settled, and where the next one would be looked for.
+
+    Args:
+        data: the ledger.
+        start: where to begin, in bytes.
+        end: where what was published ends.
+        most: how many records are wanted.
+    """
+    found: list[Record] = []
+    while start < end and len(found) < most:
+        if (usual := _WHOLE.match(data, start, end)) is not None:
+            mark, checksum, length, payload, at, query = usual.groups()
+            if crc32(payload) == int(checksum, 16) and len(payload) == int(length) and at.count(b".") < 2:
+                stop = usual.end() + 1
+                if mark != b"-":
+                    found.append(Record(start, stop, mark[0], float(at), query.decode("ascii")))
+                start = stop
+                continue
+        record = find(data, start, end)
+        if record is not None and record.mark != SETTLED:
+            found.append(record)
+        start = end if record is None else record.end
+    return found, start
+
+
 def find(data: bytes | mmap.mmap, start: int, end: int) -> Record | None:
     """Return the first record, torn or whole, that begins between `start` and `end`; None if there is none."""
-    if (usual := _WHOLE.match(data, start, end)) is not None:
-        mark, checksum, length, payload, at, query = usual.groups()
-        if crc32(payload) == int(checksum, 16) and len(payload) == int(length) and at.count(b".") < 2:
-            return Record(start, usual.end() + 1, mark[0], float(at), query.decode("ascii"))
     while start < end:
         if data[start] == 0:
             found = _NOT_ZERO.search(data, start, end)

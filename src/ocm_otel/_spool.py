@@ -86,25 +86,27 @@ class Spool:
             return None
         if self._lanes.filled:
             self._sort_out()
-        try:
-            while self._backlog:
-                if (entry := self._lend(self._backlog[0])) is not None:
-                    return entry
-                self._finish(self._backlog.popleft())
-        except OSError:
-            if (lane := self._lanes.oldest()) is None:
-                raise
-        else:
-            lane = self._lanes.oldest()
-        return self._lend(lane) if lane is not None else None
+        if self._backlog:
+            try:
+                while self._backlog:
+                    if (entry := self._lend(self._backlog[0])) is not None:
+                        return entry
+                    self._finish(self._backlog.popleft())
+            except OSError:
+                if (entry := self._lend_newest()) is None:
+                    raise
+                return entry
+        return self._lend_newest()
 
     def sent(self, entry: Entry) -> None:
         """Note on the disk that a call is made: who adopts the entry then knows that it may have counted."""
-        self._strike(entry, SENT)
+        if not self._let_go:
+            self._strike(entry, SENT)
 
     def back(self, entry: Entry) -> None:
         """Note that the call is over and the entry is owed as before."""
-        self._strike(entry, OWED)
+        if not self._let_go:
+            self._strike(entry, OWED)
 
     def holds(self, entry: Entry) -> bool:
         """Return whether an entry is still to be sent."""
@@ -199,6 +201,11 @@ class Spool:
         self._backlog.append(ledger) if ledger.written else self._finish(ledger)
         return ledger.written
 
+    def _lend_newest(self) -> Entry | None:
+        """Return the oldest entry of the lanes, None if there is none."""
+        lane = self._lanes.oldest()
+        return None if lane is None else self._lend(lane)
+
     def _lend(self, ledger: Ledger) -> Entry | None:
         """Return the next entry of a ledger, None if there is none; torn records are counted and struck out.
 
@@ -206,8 +213,7 @@ class Spool:
             OSError: it cannot be read for now.
         """
         try:
-            while (record := ledger.peek()) is not None:
-                ledger.step(record)
+            while (record := ledger.lend()) is not None:
                 self._taken += 1
                 if record.query:
                     return SpoolEntry(self._taken, ledger, record)
@@ -231,7 +237,7 @@ class Spool:
     def _strike(self, entry: Entry, mark: int) -> None:
         """Change an entry's mark on the disk."""
         try:
-            if isinstance(entry, SpoolEntry) and (mark == SETTLED or not self._let_go):
+            if isinstance(entry, SpoolEntry):
                 entry.strike(mark)
         except OSError as error:
             self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)

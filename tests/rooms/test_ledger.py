@@ -20,8 +20,7 @@ PAGE = 4096
 def all_of(ledger: Ledger) -> list:
     """Return every record that a ledger lends, torn ones too."""
     found = []
-    while (record := ledger.peek()) is not None:
-        ledger.step(record)
+    while (record := ledger.lend()) is not None:
         found.append(record)
         assert len(found) < 100_000, "it lends without end"
     return found
@@ -250,12 +249,11 @@ def test_a_deleted_ledger_that_rests_keeps_its_events(tmp_path):
 def test_a_deleted_ledger_says_so(tmp_path):
     """Once it is unmapped and its file is gone, reading says that there is no file, and give_up what that costs."""
     ledger = made(tmp_path / "a.ledger", 3)
-    record = ledger.peek()
-    ledger.step(record)
+    record = ledger.lend()
     ledger.unmap()
     (tmp_path / "a.ledger").unlink()
     with pytest.raises(FileNotFoundError):
-        ledger.peek()
+        ledger.lend()
     assert ledger.give_up() == 2
     with pytest.raises(FileNotFoundError):
         ledger.end(record.offset)

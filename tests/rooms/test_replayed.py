@@ -118,8 +118,7 @@ def owed(account: Account) -> list[str]:
     for path in account.sets():
         for file in sorted(path.glob("*.ledger")):
             ledger = Ledger(file)
-            while (record := ledger.peek()) is not None:
-                ledger.step(record)
+            while (record := ledger.lend()) is not None:
                 found.append(record.query)
     return found
 
