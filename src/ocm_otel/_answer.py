@@ -13,7 +13,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING
 
-from ocm_otel._head import NotHTTP, read_head
+from ocm_otel._head import BODILESS, NotHTTP, read_head
 
 if TYPE_CHECKING:
     from ocm_otel._head import Head
@@ -25,9 +25,6 @@ MOST_HEAD = 64 * 1024
 
 _CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
-
-
-_BODILESS = (101, 204, 304)
 
 
 class Answer:
@@ -42,23 +39,17 @@ class Answer:
         reusable: True if the connection may be used for another call: the answer ended where it said.
     """
 
-    __slots__ = (
-        "_between", "_chunked", "_heads", "_left", "_rest", "body", "complete", "encoding", "retry_after", "reusable",
-        "status",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.retry_after: str | None = None
-        self.encoding = ""
-        self.body = b""
-        self.complete = False
-        self.reusable = False
-        self._rest = b""
-        self._heads = 0
-        self._left: int | None = None  # bytes of the body (or of its chunk) still to come; None: until the end
-        self._chunked = False
-        self._between = False  # the end of a chunk is to come
+    status = 0
+    retry_after: str | None = None
+    encoding = ""
+    body = b""
+    complete = False
+    reusable = False
+    _rest = b""
+    _heads = 0
+    _left: int | None = None  # bytes of the body (or of its chunk) still to come; None: until the end
+    _chunked = False
+    _between = False  # the end of a chunk is to come
 
     def feed(self, data: bytes) -> bool:
         """Take in what came; returns whether the answer is complete.
@@ -66,6 +57,13 @@ class Answer:
         Raises:
             NotHTTP: what came cannot be the beginning of an answer.
         """
+        if not self._rest and not self.status and (end := data.find(b"\r\n\r\n")) >= 0:
+            head = read_head(data[:end])
+            if head.plain and head.length == len(data) - end - 4 < MOST_BODY and end < MOST_HEAD:
+                # All of it came in one piece, as usual.
+                self.status, _, _, _, _, self.retry_after, self.encoding, _ = head
+                self.reusable, self.body, self.complete = head.keeps, data[end + 4 :], True
+                return True
         self._rest = data if not self._rest else self._rest + data
         while not self.status:
             if not self._take_head():
@@ -109,13 +107,7 @@ class Answer:
         if self._heads > MOST_HEAD:
             raise NotHTTP
         self._rest = rest[after:]
-        plain = head.status >= 200 and head.status not in _BODILESS and not head.coding
-        if plain and head.length == len(self._rest) < MOST_BODY:
-            # All of it came in one piece, as usual.
-            self.status, self.retry_after, self.encoding = head.status, head.retry_after, head.encoding
-            self.body, self._rest = self._rest, b""
-            self.complete, self.reusable = True, head.keeps
-        elif not 100 <= head.status < 200 or head.status == 101:
+        if not 100 <= head.status < 200 or head.status == 101:
             self._take(head)
         return True
 
@@ -124,9 +116,9 @@ class Answer:
         status, self.retry_after, self.encoding = head.status, head.retry_after, head.encoding
         self.status = status
         self.reusable = head.keeps
-        if head.length is not None and not head.coding and status not in _BODILESS:
+        if head.length is not None and head.plain:
             self._left = head.length
-        elif status in _BODILESS:
+        elif status in BODILESS:
             self._finish(bodiless=status != 101)
         elif head.coding:
             self._chunked = head.coding == b"chunked"

@@ -84,17 +84,14 @@ class Room(NamedTuple):
 class _Tally:
     """A number that only grows: any thread adds without a lock, readers come one at a time."""
 
-    __slots__ = ("_looks", "_steps")
+    __slots__ = ("_looks", "add")
 
     def __init__(self) -> None:
-        self._steps = count()
+        self.add: Callable[[], int] = count().__next__
         self._looks = 0
 
-    def add(self) -> None:
-        next(self._steps)
-
     def read(self) -> int:
-        value = next(self._steps) - self._looks  # a look is a step too, and is taken off again
+        value = self.add() - self._looks  # a look is a step too, and is taken off again
         self._looks += 1
         return value
 
@@ -119,11 +116,15 @@ class Books:
 
     def add(self, column: str, reason: str = "") -> None:
         """Count one event (or one call) in `column`, under `reason`; from any thread, without a lock."""
+        self.counter(column, reason)()
+
+    def counter(self, column: str, reason: str = "") -> Callable[[], object]:
+        """Return what counts one in `column`, under `reason`, each time that it is called; as `add`, but faster."""
         key = (column, reason)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies.setdefault(key, _Tally())
-        tally.add()
+        return tally.add
 
     def report(self, key: object, message: str, *args: object) -> None:
         """Log `message` as a warning, the first time that `key` is reported; at most 200 keys.

@@ -52,42 +52,38 @@ class SharedPace(Pace):
         super().__init__(max_concurrency, max_rate, **options)
         self._board = board
         self._seen: Outlook | None = None
-        self._looked = -math.inf
+        self._look_at = -math.inf
 
-    def start_in(self, now: float) -> float:
+    def _start_in(self, now: float) -> float:
         """Return the seconds until one more call may start, or until it is time to look what others have heard."""
-        if now - self._looked >= _GLANCE:
-            self._look(now)
-        wait = super().start_in(now)
+        wait = super()._start_in(now)
         return wait if wait == 0 or self.state is State.OPEN else min(wait, LOOK_EVERY)
 
-    def started(self, now: float) -> Start | None:
+    def _started(self, now: float) -> Start | None:
         """Note that a call starts; None if another process was faster, and it may not after all."""
-        if self.outlook.state is State.OPEN and not self._gap and self._has_room():
-            return self._begun(now, 0)
         with self._board.alone():
             self._look(now)
-            if super().start_in(now) > 0:
+            if super()._start_in(now) > 0:
                 return None
-            start = super().started(now)
+            start = super()._started(now)
             self._write()
             return start
 
-    def heard(self, verdict: Verdict, now: float, start: Start | None = None, *, strikes: int = 0) -> float:
+    def _heard(self, verdict: Verdict, now: float, start: Start, strikes: int) -> float:
         """Take in what a call meant, and let the others know if it changes anything for them."""
         if self.outlook.state is State.OPEN and verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
-            return super().heard(verdict, now, start, strikes=strikes)
+            return super()._heard(verdict, now, start, strikes)
         with self._board.alone():
             self._look(now)
             before = self.outlook
-            wait = super().heard(verdict, now, start, strikes=strikes)
+            wait = super()._heard(verdict, now, start, strikes)
             if self.outlook != before:
                 self._write()
             return wait
 
     def _look(self, now: float) -> None:
         """Heed what another process has written since the last look."""
-        self._looked = now
+        self._look_at = now + _GLANCE
         said = self._board.read()
         if said is None or said == self._seen:
             return

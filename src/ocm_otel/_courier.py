@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: of the others; past this many that were tried they take turns, and only each eighth is another one.
 _MOST_TRIED = 32
 _EACH = 8
+_OPEN, _DELIVERED = State.OPEN, Fate.DELIVERED  # an enumeration's members are slow to look up
 
 
 class Call(NamedTuple):
@@ -62,6 +63,7 @@ class Courier:
         self._journal = journal
         self._pace = pace
         self._books = books
+        self._delivered = books.counter("delivered")
         self._discard = discard
         self._max_age = max_age
         self._later: list[tuple[float, int, Entry]] = []  # entries that wait on their own, by due time
@@ -86,7 +88,8 @@ class Courier:
         if self._pace.outlook.state is not self._believed:
             self._suspect()  # another process may have heard that the API is back
         while (entry := self._next(now)) is not None:
-            if self._may_go(entry, wall):
+            usual = not (entry.in_doubt or self._max_age) and self._journal.holds(entry)
+            if usual or self._may_go(entry, wall):
                 if (start := self._pace.started(now)) is None:  # another process was faster
                     heapq.heappush(self._later, (now, entry.number, entry))
                     return None
@@ -129,7 +132,7 @@ class Courier:
     @property
     def awaited(self) -> bool:
         """True while somebody waits for events to be settled."""
-        return bool(self._marks)
+        return self._marks.first < math.inf
 
     def answered(self, call: Call, verdict: Verdict, now: float, wall: float) -> None:
         """Settle a call.
@@ -145,7 +148,7 @@ class Courier:
             return  # it was given up, and is booked
         del self._out[entry.number]
         if self._over:
-            if verdict.fate is Fate.DELIVERED:
+            if verdict.fate is _DELIVERED:
                 self._journal.settle(entry)  # so that nobody sends it again; its column is booked already
             return
         delay = self._pace.heard(verdict, now, call.start, strikes=entry.strikes)
@@ -155,10 +158,14 @@ class Courier:
         if verdict.ambiguous:
             self._books.add("ambiguous", verdict.reason)
             self._journal.doubt(entry)
-        if verdict.fate is Fate.DELIVERED:
+        if verdict.fate is _DELIVERED:
             self._journal.settle(entry)
-            self._end(entry, "delivered")
-            self._books.on_lag(max(0.0, wall - entry.at))
+            del self._lent[entry.number]
+            self._delivered()
+            if self._marks.first <= self._taken or not self._lent:
+                self._look_who_waits()
+            lag = wall - entry.at
+            self._books.on_lag(lag if lag > 0 else 0.0)
         elif verdict.fate is Fate.REFUSED:
             self._refuse(entry, verdict.reason, verdict.words, wall)
         elif verdict.ambiguous and self._discard:
@@ -184,7 +191,7 @@ class Courier:
 
     def _next(self, now: float) -> Entry | None:
         """Return the entry to call for: one whose own wait is over, or the oldest; any, if it is a probe."""
-        is_open = self._pace.outlook.state is State.OPEN
+        is_open = self._pace.outlook.state is _OPEN
         self._tried = 0 if is_open else self._tried + 1
         turns = self._tried > _MOST_TRIED and self._tried % _EACH > 0
         if self._later and (self._later[0][0] <= now if is_open else turns):
@@ -235,7 +242,11 @@ class Courier:
         """Book the end of an entry, and let go who waited for it."""
         del self._lent[entry.number]
         self._books.add(column, reason)
-        if self._marks:
+        self._look_who_waits()
+
+    def _look_who_waits(self) -> None:
+        """Let go who waited for an entry that has ended; nobody has, as long as events are lent out before the last."""
+        if self._marks.first <= self._taken or (not self._lent and self.awaited):
             self._marks.look(self._taken)
 
     def _again(self, entry: Entry, verdict: Verdict, now: float, delay: float) -> None:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 LONGEST_WAIT = 3_600.0
 #: Heads up to this many bytes are remembered: one differs from the one before by its date, once a second.
 _REMEMBERED = 1024
+#: Answers that have no body, whatever their heads say (101: what follows is not HTTP any more).
+BODILESS = (101, 204, 304)
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?:[ \t]|\r?$)")
 
 
@@ -23,7 +25,10 @@ class NotHTTP(Exception):
 
 
 class Head(NamedTuple):
-    """What a head says: `length` is None if it has none or an unusable one, `measured` is True if it has any."""
+    """What a head says: `length` is None if it has none or an unusable one, `measured` is True if it has any.
+
+    `plain` says that it is the answer's own, not a 1xx, and that nothing but its length says where the body ends.
+    """
 
     status: int
     keeps: bool
@@ -32,6 +37,7 @@ class Head(NamedTuple):
     coding: bytes
     retry_after: str | None
     encoding: str
+    plain: bool
 
 
 def read_head(head: bytes) -> Head:
@@ -69,7 +75,9 @@ def _read(head: bytes) -> Head:
     usable = length is not None and length.isdigit() and len(length) < 16
     keeps = said[1] != b"0" and b"close" not in connection
     measure = int(length) if usable and length is not None else None
-    return Head(int(said[2]), keeps, measure, length is not None, coding, retry_after, encoding)
+    status = int(said[2])
+    plain = status >= 200 and status not in BODILESS and not coding
+    return Head(status, keeps, measure, length is not None, coding, retry_after, encoding, plain)
 
 
 _read_again = lru_cache(maxsize=64)(_read)

@@ -72,7 +72,7 @@ class Journal(Protocol):
 
     watch_every: float | None
 
-    def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
+    def append(self, event: Event, at: float, accepted: Callable[[], object]) -> str:
         """Keep `event`, as safely as this journal can, and let it be taken; from any thread, never waits.
 
         Args:
@@ -144,7 +144,7 @@ class MemoryJournal:
         self._closed = False
         self._refused: deque[Refused] = deque(maxlen=MOST_REFUSED)
 
-    def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
+    def append(self, event: Event, at: float, accepted: Callable[[], object]) -> str:
         """Keep `event`; "queue-full" if there is no room. Threads at once may overstep the bound by one each."""
         if self._closed:
             return "closed"

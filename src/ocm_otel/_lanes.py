@@ -83,7 +83,7 @@ class Lanes:
 
     # --- any thread ---------------------------------------------------------------------------------------
 
-    def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
+    def append(self, event: Event, at: float, accepted: Callable[[], object]) -> str:
         """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
         closed = self._closed
         if closed:

@@ -205,7 +205,10 @@ class Ledger:
         """Strike out the record at `offset`, which then counts as ended, also where OSError says it is gone."""
         self.ended += 1
         self.lent -= 1
-        self.strike(offset, SETTLED)
+        if (data := self._map) is not None and offset < self.size:
+            data[offset] = SETTLED
+        else:
+            self.strike(offset, SETTLED)
 
     def give_up(self) -> int:
         """Count all that was not read as ended, for it cannot be read; returns how many records."""

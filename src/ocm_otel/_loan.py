@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocm_otel._journal import Entry
-from ocm_otel._record import SENT, SETTLED, Record
+from ocm_otel._record import SENT
 
 if TYPE_CHECKING:
     from ocm_otel._ledger import Ledger
-
+    from ocm_otel._record import Record
 
 #: What is told of records that are no events (any more), by the reason in the books.
 NO_EVENT = {
@@ -30,21 +30,3 @@ class SpoolEntry(Entry):
         self.offset, _, mark, self.at, self.query = record
         self.attempts = self.strikes = 0
         self.in_doubt = mark == SENT
-
-    def strike(self, mark: int) -> None:
-        """Change its mark on the disk; in a file that was deleted there is nothing to be changed.
-
-        Raises:
-            OSError: the ledger cannot be written.
-        """
-        try:
-            self.ledger.end(self.offset) if mark == SETTLED else self.ledger.strike(self.offset, mark)
-        except FileNotFoundError:
-            return  # then nobody will send it again
-
-    def purged(self) -> bool:
-        """True if somebody had it erased."""
-        try:
-            return self.ledger.purged(self.offset)
-        except OSError:
-            return False

@@ -42,6 +42,7 @@ MOST_PROBES = 12
 #: Reasons that can only be about the way to the API, never about an event.
 _NO_WAY = frozenset({"no-connection", "no-tls", "cut-off"})
 _SILENCE = judge_failure(Failure.SILENCE).reason
+_OPEN, _DELIVERED = State.OPEN, Fate.DELIVERED  # an enumeration's members are slow to look up
 
 
 class Pace:
@@ -83,6 +84,7 @@ class Pace:
         self._out = 0  # calls under way …
         self._period = 0  # … and those of them that started since the state changed
         self._fresh = 0
+        self._look_at = math.inf  # when to look what other processes have heard
         self._quiet = -math.inf  # since then nothing was heard
         self._patience = _PATIENCE
         self._newest = -math.inf  # when the newest call started that was answered well
@@ -100,12 +102,22 @@ class Pace:
 
     def start_in(self, now: float) -> float:
         """Return the seconds until one more call may start: 0 for now, infinity for "after an answer"."""
+        if now >= self._look_at:
+            self._look(now)
+        room = not self._gap and self._fresh + 1 <= self._limit.value and self._out < self._most
+        return 0.0 if room and self.outlook.state is _OPEN else self._start_in(now)
+
+    def _look(self, now: float) -> None:
+        """Heed what other processes have heard: of none here."""
+
+    def _start_in(self, now: float) -> float:
+        """Return the seconds until one more call may start."""
         outlook = self.outlook
         if self._out >= 2 * self._most + MOST_PROBES:
             return math.inf
         wait = max(0.0, outlook.next - now) if self._gap else 0.0
-        if outlook.state is State.OPEN:
-            if self._fresh < int(self._limit.value):
+        if outlook.state is _OPEN:
+            if self._fresh + 1 <= self._limit.value:
                 return wait
             return max(wait, self._quiet + self._patience - now)  # then a probe, for those under way hang
         if self._fresh >= MOST_PROBES:
@@ -114,10 +126,13 @@ class Pace:
 
     def started(self, now: float) -> Start | None:
         """Note that a call starts; returns what is to be said again to `heard`; None if it may not after all."""
-        probe = 0
-        if self._gap or self.outlook.state is not State.OPEN or not self._has_room():
-            probe = self._take_turn(now)
-        return self._begun(now, probe)
+        if self.outlook.state is _OPEN and not self._gap and self._fresh + 1 <= self._limit.value:
+            return self._begun(now, 0)
+        return self._started(now)
+
+    def _started(self, now: float) -> Start | None:
+        """Note that a call starts which takes its turn, or is a probe."""
+        return self._begun(now, self._take_turn(now))
 
     def _begun(self, now: float, probe: int) -> Start:
         """Note that a call starts."""
@@ -136,7 +151,18 @@ class Pace:
             start: what `started` returned for this call.
             strikes: how often this event failed before while others were answered.
         """
-        start = start or Start(now, 0, self._period)
+        if verdict.fate is not _DELIVERED or self.outlook.state is not _OPEN or start is None:
+            return self._heard(verdict, now, start or Start(now, 0, self._period), strikes)
+        if self._out:
+            self._out -= 1
+        if self._fresh and start.period == self._period:
+            self._fresh -= 1
+        self._quiet = now
+        self._heard_good(now, start)
+        return 0.0
+
+    def _heard(self, verdict: Verdict, now: float, start: Start, strikes: int) -> float:
+        """Take in what is not as usual."""
         self._out = max(0, self._out - 1)
         self._fresh = max(0, self._fresh - (start.period == self._period))
         if verdict.reason != _SILENCE:
@@ -148,7 +174,7 @@ class Pace:
             wait = verdict.wait * (1.0 + 0.1 * self._random())  # never earlier than told, and not all at once
             self.outlook = self.outlook._replace(told=max(self.outlook.told, now + wait))
         current = start.period == self._period
-        is_open = self.state is State.OPEN
+        is_open = self.state is _OPEN
         mild = verdict.fate is Fate.RETRY and verdict.wait is None and is_open
         if mild and (not current or self._by_itself(verdict, strikes)):
             return backoff(strikes, *_EVENT_WAIT, self._random)
@@ -159,7 +185,7 @@ class Pace:
     def late_in(self, start: Start, now: float) -> float:
         """Return the seconds after which a call is to be given up: it hangs."""
         end = start.at + self._timeout + 1.0
-        if self.state is State.OPEN and start.period != self._period and not self._careful:
+        if self.state is _OPEN and start.period != self._period and not self._careful:
             end = min(end, max(start.at + self._patience, self._revived + _GRACE))
         return end - now
 
@@ -168,15 +194,14 @@ class Pace:
         outlook = self.outlook
         if self._gap:
             outlook = outlook._replace(next=max(outlook.next, now - self._burst * self._gap) + self._gap)
-        if self._fresh and (outlook.state is State.AWAY or (outlook.state is State.OPEN and not self._has_room())):
+        if self._fresh and (
+            outlook.state is State.AWAY or (outlook.state is _OPEN and self._fresh + 1 > self._limit.value)
+        ):
             outlook = outlook._replace(state=State.SILENT, step=0)
-        if outlook.state is not State.OPEN:
+        if outlook.state is not _OPEN:
             outlook = outlook._replace(probe=outlook.probe + 1, until=now + self._lease(outlook.state))
         self._move(outlook, now)
-        return outlook.probe if outlook.state is not State.OPEN else 0
-
-    def _has_room(self) -> bool:
-        return self._fresh < int(self._limit.value)
+        return outlook.probe if outlook.state is not _OPEN else 0
 
     def _lease(self, state: State) -> float:
         """Return the seconds that the answer to a probe is waited for before somebody else asks."""
@@ -207,8 +232,8 @@ class Pace:
         self._streak = 0
         if start.at >= self._newest:
             self._newest, self._patience = start.at, max(_PATIENCE, 2.0 * (now - start.at))
-        if outlook.state is State.OPEN:
-            self._limit.good(now - start.at, now, used=self._fresh + 1 >= int(self._limit.value))
+        if outlook.state is _OPEN:
+            self._limit.good(now - start.at, now, used=self._fresh + 2 > self._limit.value)
             return
         asked = start.probe > 0 and start.period == self._period
         if now < outlook.told or (not asked and outlook.state is State.THROTTLED and now < outlook.until):
@@ -241,7 +266,7 @@ class Pace:
         self._fresh = 0
         if outlook.state is State.THROTTLED:
             self._limit.halve()
-        if outlook.state is State.OPEN:
+        if outlook.state is _OPEN:
             self._streak = 0
             self._quiet = now
             if before is not State.THROTTLED:

@@ -51,6 +51,7 @@ class Poller:
         self._wanted: dict[int, int] = {}
         self._poll: Any = None
         self._bell: socket.socket | None = None
+        self._rings = (-1, READ)
         self._string: socket.socket | None = None
 
     def open(self) -> None:
@@ -66,7 +67,7 @@ class Poller:
         bell.setblocking(False)
         string.setblocking(False)
         self._poll.register(bell.fileno(), READ)
-        self._bell, self._string = bell, string
+        self._bell, self._string, self._rings = bell, string, (bell.fileno(), READ)
 
     def watch(self, descriptor: int, wanted: int) -> None:
         """Wait for `wanted` of a descriptor from now on, and for its end."""
@@ -94,12 +95,11 @@ class Poller:
             came = self._poll.poll(seconds, _MOST)
         else:  # it rounds down, and a wait that ends too early would be repeated in haste
             came = self._poll.poll(seconds * 1000 + (seconds > 0))
-        bell = self._bell
-        if bell is not None and any(descriptor == bell.fileno() for descriptor, _ in came):
+        if self._bell is not None and self._rings in came:
+            came.remove(self._rings)
             with suppress(OSError):
-                bell.recv(4096)
-            return [(descriptor, what) for descriptor, what in came if descriptor != bell.fileno()]
-        return list(came)
+                self._bell.recv(4096)
+        return came  # type: ignore[no-any-return]
 
     def ring(self) -> None:
         """End the wait that is under way, or the next one; never raises."""

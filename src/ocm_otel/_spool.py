@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ocm_otel._journal import Entry, Refused
+from ocm_otel._journal import Refused
 from ocm_otel._lanes import Lanes
 from ocm_otel._loan import NO_EVENT, SpoolEntry
 from ocm_otel._record import OWED, SENT, SETTLED
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ocm_otel._account import Account
     from ocm_otel._books import Books
     from ocm_otel._event import Event
+    from ocm_otel._journal import Entry
     from ocm_otel._ledger import Ledger
     from ocm_otel._ledgerset import LedgerSet
 
@@ -30,7 +31,7 @@ WATCH_EVERY = 2.0  # seconds between two looks for dead processes
 
 
 class Spool:
-    """The journal on disk.
+    """The journal on disk. What it lends out, and is given back, are entries of its own kind.
 
     Args:
         account: the account's directory; nobody else uses this object.
@@ -62,7 +63,7 @@ class Spool:
 
     # --- any thread ---------------------------------------------------------------------------------------
 
-    def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
+    def append(self, event: Event, at: float, accepted: Callable[[], object]) -> str:
         """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
         return self._lanes.append(event, at, accepted)
 
@@ -98,40 +99,44 @@ class Spool:
                 return entry
         return self._lend_newest()
 
-    def sent(self, entry: Entry) -> None:
+    def sent(self, entry: Any) -> None:
         """Note on the disk that a call is made: who adopts the entry then knows that it may have counted."""
         if not self._let_go:
             self._strike(entry, SENT)
 
-    def back(self, entry: Entry) -> None:
+    def back(self, entry: Any) -> None:
         """Note that the call is over and the entry is owed as before."""
         if not self._let_go:
             self._strike(entry, OWED)
 
-    def holds(self, entry: Entry) -> bool:
+    def holds(self, entry: Any) -> bool:
         """Return whether an entry is still to be sent."""
-        return not (isinstance(entry, SpoolEntry) and entry.purged())
+        try:
+            return not entry.ledger.purged(entry.offset)
+        except OSError:
+            return True
 
-    def doubt(self, entry: Entry) -> None:
+    def doubt(self, entry: Any) -> None:
         """Count a call that may have counted."""
         self._tally.add(entry.query, AMBIGUOUS)
 
-    def settle(self, entry: Entry) -> None:
-        """End an entry that was delivered; counted first, for what is struck out is not sent again."""
+    def settle(self, entry: Any) -> None:
+        """End an entry that was delivered."""
         self._end(entry, DELIVERED)
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: Any) -> None:
         """End an entry that is given up."""
         self._end(entry, DROPPED)
 
-    def _end(self, entry: Entry, column: int) -> None:
+    def _end(self, entry: SpoolEntry, column: int) -> None:
+        """End an entry; counted first, for what is struck out is not sent again."""
         self._tally.add(entry.query, column)
         self._strike(entry, SETTLED)
         self._ended += 1
-        if isinstance(entry, SpoolEntry) and entry.ledger.retired and entry.ledger not in self._backlog:
+        if entry.ledger.retired and entry.ledger not in self._backlog:
             self._finish(entry.ledger)
 
-    def set_aside(self, entry: Entry, reason: str, now: float) -> None:
+    def set_aside(self, entry: Any, reason: str, now: float) -> None:
         """Write an entry into the refused file, then end it."""
         try:
             if self.holds(entry):  # else erased while its call was under way
@@ -234,11 +239,15 @@ class Spool:
             self._books.add("dropped", reason)
             self._books.report(reason, "%s", NO_EVENT[reason])
 
-    def _strike(self, entry: Entry, mark: int) -> None:
-        """Change an entry's mark on the disk."""
+    def _strike(self, entry: SpoolEntry, mark: int) -> None:
+        """Change an entry's mark on the disk; in a file that was deleted there is nothing to be changed."""
         try:
-            if isinstance(entry, SpoolEntry):
-                entry.strike(mark)
+            if mark == SETTLED:
+                entry.ledger.end(entry.offset)
+            else:
+                entry.ledger.strike(entry.offset, mark)
+        except FileNotFoundError:
+            return  # then nobody will send it again
         except OSError as error:
             self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import struct
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -42,7 +42,6 @@ _SIZE = 16 * 4096
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _REST = 60.0
 _DAY = 86_400
-_COUNT = struct.Struct("<Q")
 
 
 class NoTally:
@@ -80,8 +79,10 @@ class Tally(NoTally):
         self._books = books
         self._clock = clock
         self._fold = fold
-        self._day = -1
+        self._day = self._hour = -1
+        self._row: dict[str, int] = {}  # where this hour's counts of a type begin, as a number of counts
         self._map: mmap.mmap | None = None
+        self._counts = memoryview(b"")
         self._lock = -1
         self._slots: dict[str, int] = {}
         self._not_before = 0.0
@@ -90,14 +91,15 @@ class Tally(NoTally):
     def add(self, query: str, column: int) -> None:
         """Count an answer about the event of this query; an empty one stands for an event that cannot be read."""
         try:
-            hour = int(self._clock()) // 3600
-            if hour // 24 != self._day and not self._closed:
-                self._begin(hour // 24)
-            if (data := self._map) is not None:
-                kind = query[5 : query.find("&")] if "&" in query else query[5:]
-                slot = self._slots.get(kind)
-                place = _place(hour % 24, self._slot(data, kind) if slot is None else slot, column)
-                data[place : place + 8] = _COUNT.pack(_COUNT.unpack_from(data, place)[0] + 1)  # one store
+            hour = int(self._clock() // 3600)
+            if hour != self._hour:
+                self._turn(hour)
+            if self._map is not None:
+                kind = query[5:].partition("&")[0]
+                row = self._row.get(kind)
+                if row is None:
+                    row = self._row_of(self._map, kind, hour % 24)
+                self._counts[row + column] += 1  # one store of eight bytes
         except (OSError, ValueError) as error:
             self._not_before = time.monotonic() + _REST
             if self._books is not None:
@@ -121,8 +123,15 @@ class Tally(NoTally):
 
     def forget(self) -> None:
         """Count no more, in a forked child: the file is the parent's."""
-        self._closed, self._map = True, None
+        self._closed, self._map, self._hour = True, None, -1
         self.let_go()
+
+    def _turn(self, hour: int) -> None:
+        """Begin an hour, and with it the file of its day."""
+        if hour // 24 != self._day and not self._closed:
+            self._begin(hour // 24)
+        self._row = {}
+        self._hour = hour if self._map is not None else -1
 
     def _begin(self, day: int) -> None:
         """Begin the file of a day.
@@ -152,13 +161,22 @@ class Tally(NoTally):
                     path.unlink()
                 raise
             self._lock, self._map, self._day = handle, data, day
+            self._counts = memoryview(data).cast("Q")
         if self._fold is not None:
             self._fold(self._folder)
 
+    def _row_of(self, data: mmap.mmap, kind: str, hour: int) -> int:
+        """Return where the counts of a type begin in this hour, and remember it if the type has a slot of its own."""
+        slot = self._slot(data, kind)
+        row = _place(hour, slot, 0) // 8
+        if slot < MOST_TYPES:
+            self._row[kind] = row
+        return row
+
     def _slot(self, data: mmap.mmap, kind: str) -> int:
-        """Return the slot of a type that has none; that of all others if there is none left for it."""
-        slot = None
-        if kind and len(self._slots) < MOST_TYPES:
+        """Return the slot of a type, made if it has none; that of all others if there is none left for it."""
+        slot = self._slots.get(kind)
+        if slot is None and kind and len(self._slots) < MOST_TYPES:
             slot = self._slots[kind] = len(self._slots)
             text = kind.encode("ascii")
             if len(text) > _LONGEST:
@@ -197,6 +215,6 @@ def counts(data: bytes) -> Iterator[tuple[str, int, list[int]]]:
     for hour in range(24):
         for slot in range(MOST_TYPES + 1):
             place = _place(hour, slot, 0)
-            row = [int.from_bytes(data[at : at + 8], "little") for at in range(place, place + 8 * len(COLUMNS), 8)]
+            row = [int.from_bytes(data[at : at + 8], sys.byteorder) for at in range(place, place + 8 * len(COLUMNS), 8)]
             if any(row):
                 yield names[slot] if slot < MOST_TYPES else "", hour, row

@@ -87,10 +87,11 @@ class Wire:
         """
         answer = Answer()
         try:
-            if self._socket is None or self._was_closed():
+            sock = self._socket
+            if sock is None or time.monotonic() - self._rested > KEPT or (self._stir.poll(0) and self._was_closed()):
                 self.close()
                 yield from self._open(end)
-            sock = self._opened()
+                sock = self._opened()
             wanted, left = _send(sock, request)
             while left:
                 if not (yield wanted, end):
@@ -201,11 +202,7 @@ class Wire:
     # --- calling ------------------------------------------------------------------------------------------
 
     def _was_closed(self) -> bool:
-        """Return True if the server closed the kept connection, or said something that nobody asked for."""
-        if time.monotonic() - self._rested > KEPT:
-            return True
-        if not self._stir.poll(0):
-            return False  # silent, as it should be
+        """Return True if the server closed the kept connection, or said something, for it is not silent."""
         try:
             self._opened().recv(1)  # news of the TLS session are taken in by this
         except (BlockingIOError, ssl.SSLWantReadError):
