@@ -65,7 +65,8 @@ def judge(outbox: Outbox, tags: Mapping[str, object], event_id: str | None, besi
 
     The arguments are those of `admit`.
     """
-    reading = _tags.read(completed(tags, outbox.settings, beside), event_id=event_id)
+    found = tags if beside is None else completed(tags, outbox.settings, beside)
+    reading = _tags.read(found, event_id=event_id)
     event, faults = reading
     for fault in faults:
         _tell(outbox.books, fault, usable=event is not None)

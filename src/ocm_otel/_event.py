@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 #: (AWS API Gateway quotas). Four values of 2,000 bytes leave room for the address and the headers.
 MAX_ENCODED_BYTES = 2_000
 
-#: What goes into a query as it is, and needs no second look (RFC 3986, section 2.3: unreserved).
-_PLAIN = re.compile(r"[A-Za-z0-9._~-]{1,600}").fullmatch
+#: What goes into a query as it is (RFC 3986, section 2.3: unreserved).
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]+").fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _EXACT_FLOAT = 2**53
 _SHORT_INT_BITS, _LONG_INT_BITS = 64, 4_096
 _SHOWN = 12
+_SHORT = MAX_ENCODED_BYTES // 3
 _LONGEST_NUMBER = 40
 
 
@@ -78,8 +79,8 @@ def clean_type(value: object, key: str = "ocm.event_type") -> str:
     Raises:
         InvalidEvent: no text, blank, with control characters, not encodable, or too long.
     """
-    if type(value) is str and _PLAIN(value):
-        return value
+    if type(value) is str and value.isascii() and value.isprintable() and " " not in value and 0 < len(value) < _SHORT:
+        return value  # most are like that; what is short stays so when it is encoded
     if not isinstance(value, str):
         raise InvalidEvent(key, value, "an event type is a text such as 'course-save'")
     return _clean_text(value, key)
@@ -96,8 +97,8 @@ def clean_id(value: object, key: str) -> str:
         InvalidEvent: anything else: a boolean, a list, blank, not finite, a fraction, control
             characters, a lone surrogate, too long.
     """
-    if type(value) is str and _PLAIN(value):
-        return value
+    if type(value) is str and value.isascii() and value.isprintable() and " " not in value and 0 < len(value) < _SHORT:
+        return value  # as of a type
     if type(value) is int and value.bit_length() < _SHORT_INT_BITS:
         return str(value)
     if isinstance(value, str):
@@ -182,12 +183,7 @@ class Event:
         entity_id: object = None,
         event_id: object = None,
     ) -> None:
-        put = object.__setattr__
-        put(self, "type", clean_type(type))
-        put(self, "course_id", None if course_id is None else clean_id(course_id, "ocm.course_id"))
-        put(self, "user_id", None if user_id is None else clean_id(user_id, "ocm.user_id"))
-        put(self, "entity_id", None if entity_id is None else clean_id(entity_id, "ocm.entity_id"))
-        put(self, "event_id", None if event_id is None else clean_id(event_id, "ocm.event_id"))
+        _fill(self, type, course_id, user_id, entity_id, event_id)
 
     @classmethod
     def from_query(cls, query: str) -> Event:
@@ -224,6 +220,31 @@ class Event:
         if self.entity_id is not None:
             text += "&entity_id=" + _quoted(self.entity_id)
         return text
+
+
+#: What gives a frozen event its values, once: its slots themselves, which cost half of `object.__setattr__`.
+_put_type, _put_course, _put_user, _put_entity, _put_event = (
+    vars(Event)[name].__set__ for name in ("type", "course_id", "user_id", "entity_id", "event_id")
+)
+
+
+def _fill(event: Event, kind: object, course_id: object, user_id: object, entity_id: object, event_id: object) -> None:
+    _put_type(event, clean_type(kind))
+    _put_course(event, None if course_id is None else clean_id(course_id, "ocm.course_id"))
+    _put_user(event, None if user_id is None else clean_id(user_id, "ocm.user_id"))
+    _put_entity(event, None if entity_id is None else clean_id(entity_id, "ocm.entity_id"))
+    _put_event(event, None if event_id is None else clean_id(event_id, "ocm.event_id"))
+
+
+def event_of(kind: object, course_id: object, user_id: object, entity_id: object, event_id: object) -> Event:
+    """Return an event as `Event` makes it, in half the time: a class that is called with keywords takes it.
+
+    Raises:
+        InvalidEvent: as `Event` does.
+    """
+    event = object.__new__(Event)
+    _fill(event, kind, course_id, user_id, entity_id, event_id)
+    return event
 
 
 def veiled(user_id: str, key: str) -> str:

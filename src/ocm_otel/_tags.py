@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ocm_otel._event import Event, InvalidEvent, clean_id, clean_type
+from ocm_otel._event import Event, InvalidEvent, clean_id, clean_type, event_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,13 +102,7 @@ def read(tags: Mapping[str, object], *, event_id: str | None = None) -> Reading:
     get = tags.get
     own = get(EVENT)
     try:
-        event = Event(
-            get(TYPE),  # type: ignore[arg-type] # judged by Event itself
-            course_id=get(COURSE),
-            user_id=get(USER),
-            entity_id=get(ENTITY),
-            event_id=event_id if own is None else own,
-        )
+        event = event_of(get(TYPE), get(COURSE), get(USER), get(ENTITY), event_id if own is None else own)
     except Exception:  # noqa: BLE001 - a foreign value's own code may raise anything; told by _mend
         return _mend(tags, event_id)
     return Reading(event, ())
