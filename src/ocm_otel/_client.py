@@ -127,7 +127,9 @@ class Client:
         if isinstance(outcome, Failure):
             return judge_failure(outcome)
         body = unpacked(outcome.body) if outcome.encoding else outcome.body
-        return judge(outcome.status, body, outcome.retry_after, now=time.time() if outcome.retry_after else 0.0)
+        if outcome.retry_after is None:
+            return judge(outcome.status, body)
+        return judge(outcome.status, body, outcome.retry_after, now=time.time())
 
     @cached_property
     def _around(self) -> tuple[bytes, bytes]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ocm_otel._head import LONGEST_WAIT
 from ocm_otel._outlook import WAITS, Outlook, Start, State, backoff
 from ocm_otel._pace import Pace
-from ocm_otel._verdict import Fate
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -71,8 +70,6 @@ class SharedPace(Pace):
 
     def _heard(self, verdict: Verdict, now: float, start: Start, strikes: int) -> float:
         """Take in what a call meant, and let the others know if it changes anything for them."""
-        if self.outlook.state is State.OPEN and verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
-            return super()._heard(verdict, now, start, strikes)
         with self._board.alone():
             self._look(now)
             before = self.outlook

@@ -88,8 +88,8 @@ class Courier:
         if self._pace.outlook.state is not self._believed:
             self._suspect()  # another process may have heard that the API is back
         while (entry := self._next(now)) is not None:
-            usual = not (entry.in_doubt or self._max_age) and self._journal.holds(entry)
-            if usual or self._may_go(entry, wall):
+            special = entry.in_doubt or self._max_age or not self._journal.holds(entry)
+            if not special or self._may_go(entry, wall):
                 if (start := self._pace.started(now)) is None:  # another process was faster
                     heapq.heappush(self._later, (now, entry.number, entry))
                     return None
@@ -162,10 +162,8 @@ class Courier:
             self._journal.settle(entry)
             del self._lent[entry.number]
             self._delivered()
-            if self._marks.first <= self._taken or not self._lent:
-                self._look_who_waits()
-            lag = wall - entry.at
-            self._books.on_lag(lag if lag > 0 else 0.0)
+            self._marks.look(self._taken)
+            self._books.on_lag(max(0.0, wall - entry.at))
         elif verdict.fate is Fate.REFUSED:
             self._refuse(entry, verdict.reason, verdict.words, wall)
         elif verdict.ambiguous and self._discard:
@@ -242,12 +240,7 @@ class Courier:
         """Book the end of an entry, and let go who waited for it."""
         del self._lent[entry.number]
         self._books.add(column, reason)
-        self._look_who_waits()
-
-    def _look_who_waits(self) -> None:
-        """Let go who waited for an entry that has ended; nobody has, as long as events are lent out before the last."""
-        if self._marks.first <= self._taken or (not self._lent and self.awaited):
-            self._marks.look(self._taken)
+        self._marks.look(self._taken)
 
     def _again(self, entry: Entry, verdict: Verdict, now: float, delay: float) -> None:
         """Let an entry wait for its next call: for its own time, or with all others."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 import operator
 import re
-import sys
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
+from ocm_otel._shown import is_decimal, show
+
 if TYPE_CHECKING:
     from decimal import Decimal
-    from typing import TypeGuard
 
 #: The events API sits behind a gateway that takes 10,240 bytes of request line and headers together
 #: (AWS API Gateway quotas). Four values of 2,000 bytes leave room for the address and the headers.
@@ -29,9 +29,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~-]+").fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _EXACT_FLOAT = 2**53
 _SHORT_INT_BITS, _LONG_INT_BITS = 64, 4_096
-_SHOWN = 12
 _SHORT = MAX_ENCODED_BYTES // 3
-_LONGEST_NUMBER = 40
 
 
 class InvalidEvent(ValueError):
@@ -48,25 +46,6 @@ class InvalidEvent(ValueError):
         self.shown = show(value)
         self.rule = rule
         super().__init__(f"{key} = {self.shown}: {rule}")
-
-
-def show(value: object) -> str:
-    """Return `value` as a person may see it in a log: its kind and its beginning, never a whole text.
-
-    A text is cut to its first three characters unless it is blank, for it may be somebody's name.
-    """
-    if value is None or isinstance(value, bool | float) or _is_decimal(value):
-        return repr(value)[:_LONGEST_NUMBER]
-    if isinstance(value, str):
-        if not value.strip():
-            return repr(value[:_SHOWN])
-        return f"{str.__getitem__(value, slice(0, 3))!a}… (a text of {len(value)} characters)"
-    kind = type(value).__name__
-    try:
-        size = f" of {len(value)}" if hasattr(value, "__len__") else ""
-    except Exception as error:  # noqa: BLE001 - a foreign object's __len__; the answer is shown
-        size = f" ({type(error).__name__} when measured)"
-    return f"a value of type {kind}{size}"
 
 
 def clean_type(value: object, key: str = "ocm.event_type") -> str:
@@ -105,7 +84,7 @@ def clean_id(value: object, key: str) -> str:
         return _clean_text(value, key)
     if isinstance(value, bool):
         raise InvalidEvent(key, value, "a boolean is no id; an id is a whole number or a text")
-    if isinstance(value, float) or _is_decimal(value):
+    if isinstance(value, float) or is_decimal(value):
         return _whole(value, key)
     if isinstance(value, uuid.UUID):
         return str(value)
@@ -116,12 +95,6 @@ def clean_id(value: object, key: str) -> str:
     if number.bit_length() > _LONG_INT_BITS:
         raise InvalidEvent(key, value, f"too long: an id has at most {MAX_ENCODED_BYTES} bytes")
     return str(int(number))
-
-
-def _is_decimal(value: object) -> TypeGuard[Decimal]:
-    """Return whether it is a Decimal; who has one has loaded the module, which takes its time."""
-    module = sys.modules.get("decimal")
-    return module is not None and isinstance(value, module.Decimal)
 
 
 def _whole(value: float | Decimal, key: str) -> str:
@@ -212,11 +185,11 @@ class Event:
 
     def query(self) -> str:
         """Return the query of the API call, percent-encoded: ``type=course-save&course_id=7``."""
-        text = "type=" + _quoted_type(self.type)
+        text, user = "type=" + _quoted(self.type), self.user_id
         if self.course_id is not None:
             text += "&course_id=" + _quoted(self.course_id)
-        if self.user_id is not None:
-            text += "&user_id=" + _quoted(self.user_id)
+        if user is not None:  # there are many: most come seldom, and need no quoting
+            text += "&user_id=" + (user if _PLAIN(user) else quote(user, safe=""))
         if self.entity_id is not None:
             text += "&entity_id=" + _quoted(self.entity_id)
         return text
@@ -256,11 +229,5 @@ def veiled(user_id: str, key: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _quoted(text: str) -> str:
-    """Return an id percent-encoded; most are what they were, and many come again."""
-    return text if _PLAIN(text) else quote(text, safe="")
-
-
-@lru_cache(maxsize=256)
-def _quoted_type(text: str) -> str:
-    """Return a type percent-encoded; there are few of them, and each is met often."""
+    """Return a type or an id percent-encoded, of which there are few, and each is met often."""
     return quote(text, safe="")

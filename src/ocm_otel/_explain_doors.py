@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel import _explain
-from ocm_otel._event import show
 from ocm_otel._explain import named, place, safely, tell
 from ocm_otel._near import near_misses
+from ocm_otel._shown import show
 from ocm_otel._tags import ALL, COURSE, ENTITY, TYPE, USER, find, read
 
 if TYPE_CHECKING:

@@ -1,23 +1,18 @@
 r"""One ledger: a file of records, each an event that is owed to the API until it is struck out.
 
-A ledger is a file of fixed size, allocated before it is used and mapped into memory: a record costs its
-writer no system call, is in the kernel's hands once it is copied, and survives any death of the process;
-and no full disk can turn a write into a crash. Records are appended; behind the last one there are zeros.
-A person reads it with ``tr -d '\0' < FILE``.
-
-A map is let go of by forgetting it, never by closing it: another thread may just be writing to it.
+A ledger is a file that is memory (`_mapped`), so that a record is safe from any death of the process once it is
+copied. Records are appended; behind the last one there are zeros. A person reads it with ``tr -d '\0' < FILE``.
 """
 
 from __future__ import annotations
 
-import errno
-import mmap
 import os
 import threading
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ocm_otel._mapped import MappedFile
 from ocm_otel._record import HEADER, PURGED, SETTLED, count_owed, find_owed, told_ids
 
 if TYPE_CHECKING:
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
     from ocm_otel._record import Record
 
 LARGEST_FILE = 64 * 1024 * 1024  # a ledger of ours has at most 8 MiB
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Records that are read in one go, for each go has its price.
 _AHEAD = 32
 _PURGED_END = 2 + len(PURGED)
@@ -36,7 +30,7 @@ class ForeignLedger(ValueError):
     """A file in the spool that is no ledger of this version; it is left as it is."""
 
 
-class Ledger:
+class Ledger(MappedFile):
     """One file of records. One thread at a time appends, one reads and strikes; they may be two.
 
     Args:
@@ -55,32 +49,14 @@ class Ledger:
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:
-        self.path = path
+        super().__init__(path, LARGEST_FILE if size is None else size)
         self.ended = self.lent = 0
         self.retired = self.gone = self.listed = False
         self._read = self._looked = self._synced = len(HEADER)
         self._shown = (len(HEADER), 0)  # the end of what was published, and how many that is: changed in one step
         self._syncing = threading.RLock()
         self._ahead: deque[Record] = deque()  # what was looked at and not lent out
-        self._map: mmap.mmap | None = None
-        self.size = LARGEST_FILE if size is None else size
-        if size is None:
-            self._adopt()
-        else:
-            self._make(size)
-
-    def _make(self, size: int) -> None:
-        """Make the file, with every byte of it allocated."""
-        handle = os.open(self.path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.posix_fallocate(handle, 0, size)
-            self._map = mmap.mmap(handle, size)
-            self._map[: len(HEADER)] = HEADER
-        except BaseException:
-            self.path.unlink()
-            raise
-        finally:
-            os.close(handle)
+        self._adopt() if size is None else self._make(HEADER)
 
     def _adopt(self) -> None:
         """Open a file that another process wrote, and count what it owes."""
@@ -187,25 +163,31 @@ class Ledger:
         return bool(found)
 
     def strike(self, offset: int, mark: int) -> None:
-        """Change the mark of the record at `offset`.
+        """Change the mark of the record at `offset`; if the file was deleted, nobody reads that.
 
         Raises:
             OSError: it was not mapped, and cannot be.
         """
-        data = self._map if self._map is not None else self._mapped(self.size)
+        try:
+            data = self._map if self._map is not None else self._mapped(self.size)
+        except FileNotFoundError:
+            return
         if offset < self.size:
             data[offset] = mark
 
     def purged(self, offset: int) -> bool:
-        """Return whether the record at `offset` was erased; may raise OSError, as `strike` does."""
-        data = self._map if self._map is not None else self._mapped(self.size)
+        """Return whether the record at `offset` was erased; False if it cannot be looked at for now."""
+        try:
+            data = self._map if self._map is not None else self._mapped(self.size)
+        except OSError:
+            return False
         return data[offset + 2 : offset + _PURGED_END] == PURGED
 
     def end(self, offset: int) -> None:
-        """Strike out the record at `offset`, which then counts as ended, also where OSError says it is gone."""
+        """Strike out the record at `offset`, which then counts as ended, also where `strike` raises."""
         self.ended += 1
         self.lent -= 1
-        if (data := self._map) is not None and offset < self.size:
+        if (data := self._map) is not None and offset < self.size:  # as usual; else as `strike` says
             data[offset] = SETTLED
         else:
             self.strike(offset, SETTLED)
@@ -231,43 +213,9 @@ class Ledger:
         self._shown = (len(HEADER), 0)
         self.retired = False
 
-    def unmap(self) -> None:
-        """Give back its memory and its file descriptor; it is mapped again when it is needed."""
-        self._map = None
-
-    def rest(self) -> None:
-        """As `unmap`, unless the file was deleted and the map is all there is of it."""
-        if self.path.exists():
-            self.unmap()
-
-    def remove(self) -> None:
-        """Delete the file: nothing in it is owed any more.
-
-        Raises:
-            OSError: it cannot be deleted.
-        """
-        self.unmap()
-        self.path.unlink(missing_ok=True)
-
     def leave(self) -> None:
         """Leave the file to whoever comes; delete it if nothing in it is owed and it can be deleted."""
         self.unmap()
         if self.owed <= 0:
             with suppress(OSError):  # then the heir does it
                 self.remove()
-
-    def _mapped(self, most: int) -> mmap.mmap:
-        """Return the map, of at most `most` bytes; make it if there is none. A file that was cut is shorter."""
-        if (data := self._map) is not None:
-            return data
-        handle = os.open(self.path, _FLAGS)
-        try:
-            self.size = min(most, os.fstat(handle).st_size)
-            if self.size == 0:
-                raise FileNotFoundError(errno.ENOENT, "nothing is left in it", str(self.path))
-            self._map = data = mmap.mmap(handle, self.size)
-        except ValueError as error:  # it was cut between two lines of ours
-            raise OSError(errno.EIO, str(error), str(self.path)) from error
-        finally:
-            os.close(handle)
-        return data

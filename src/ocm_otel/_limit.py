@@ -60,20 +60,20 @@ class Limit:
         if self.value < self._least and not self._found:
             self.value = self._least
         elif not used:
-            self._begin(now)
+            self._answers, self._took, self._began = 0, 0.0, now
             return
         elif not self._found:
             self.value = min(self._most, self.value + 1.0)
         self._answers += 1
         self._took += took
-        if self._answers >= self._enough:
+        if self._answers >= max(_FIRST, self._full):
             if self._began > -math.inf and now > self._began:
                 self._conclude(self._took / self._answers, self._answers / (now - self._began))
             self._begin(now)
 
     def _begin(self, now: float) -> None:
         """Begin a round: about as many answers as there are calls under way."""
-        self._answers, self._took, self._began, self._enough = 0, 0.0, now, max(_FIRST, self.value)
+        self._answers, self._took, self._began, self._full = 0, 0.0, now, self.value
 
     def _conclude(self, took: float, rate: float) -> None:
         """Draw the conclusion from a round: how long an answer took, and how many came in a second."""

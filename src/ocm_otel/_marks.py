@@ -33,6 +33,8 @@ class Marks:
 
     def look(self, taken: int) -> None:
         """Let go of those whose events are all settled; `taken` is how many were taken so far."""
+        if self.first > taken and self._lent:
+            return  # the last event that anybody waits for is still in the journal
         oldest = next(iter(self._lent.values()), (math.inf,))[0]
         while self._marks and self._marks[0][0] < oldest and (taken >= self._marks[0][0] or not self._has_ready()):
             self._marks.pop(0)[1]()

@@ -9,8 +9,15 @@ import random as _random
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from ocm_otel._verdict import Failure, Fate, judge_failure
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ocm_otel._verdict import Verdict
+
+#: The reason of a call that got no answer.
+SILENCE = judge_failure(Failure.SILENCE).reason
 
 
 class State(Enum):
@@ -69,3 +76,12 @@ def backoff(step: int, first: float, longest: float, random: Callable[[], float]
     """
     grown = longest if step > 60 else min(longest, first * 2.0**step)
     return grown * (1.0 - 0.25 * random())
+
+
+def shown_by(verdict: Verdict, state: State) -> State:
+    """Return what a failure makes us believe of the API, where `state` was believed before."""
+    if verdict.fate is Fate.LOCKED_OUT:
+        return State.LOCKED_OUT
+    if verdict.fate is Fate.THROTTLED:
+        return State.THROTTLED
+    return State.SILENT if verdict.reason == SILENCE or state is State.SILENT else State.AWAY

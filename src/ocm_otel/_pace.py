@@ -19,14 +19,13 @@ import random as _random
 from typing import TYPE_CHECKING
 
 from ocm_otel._limit import Limit
-from ocm_otel._outlook import WAITS, Outlook, Start, State, backoff
-from ocm_otel._verdict import Failure, Fate, judge_failure
+from ocm_otel._outlook import SILENCE, WAITS, Outlook, Start, State, backoff, shown_by
+from ocm_otel._verdict import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocm_otel._verdict import Verdict
-
 
 _EVENT_WAIT = (0.2, 60.0)
 #: That many failures with nothing but failures in between, and it is the API, not the events.
@@ -41,8 +40,7 @@ _GRACE = 0.3
 MOST_PROBES = 12
 #: Reasons that can only be about the way to the API, never about an event.
 _NO_WAY = frozenset({"no-connection", "no-tls", "cut-off"})
-_SILENCE = judge_failure(Failure.SILENCE).reason
-_OPEN, _DELIVERED = State.OPEN, Fate.DELIVERED  # an enumeration's members are slow to look up
+_OPEN, _GOOD = State.OPEN, (Fate.DELIVERED, Fate.REFUSED)  # an enumeration's members are slow to look up
 
 
 class Pace:
@@ -62,28 +60,18 @@ class Pace:
     """
 
     def __init__(
-        self,
-        max_concurrency: int,
-        max_rate: float | None = None,
-        *,
-        timeout: float = 10.0,
-        careful: bool = False,
-        random: Callable[[], float] = _random.random,
-        waits: dict[State, tuple[float, float]] | None = None,
-    ) -> None:
+        self, max_concurrency: int, max_rate: float | None = None, *, timeout: float = 10.0, careful: bool = False,
+        random: Callable[[], float] = _random.random, waits: dict[State, tuple[float, float]] | None = None,
+    ) -> None:  # fmt: skip
         self.outlook = Outlook()
         self._limit = Limit(max_concurrency)
         self._most = float(max_concurrency)
         self._gap = 1.0 / max_rate if max_rate else 0.0
         self._burst = max(1.0, (max_rate or 0.0) / 10.0) - 1.0
-        self._timeout = timeout
-        self._careful = careful
-        self._random = random
+        self._timeout, self._careful, self._random = timeout, careful, random
         self._waits = {**WAITS, **(waits or {})}
-        self._streak = 0
-        self._out = 0  # calls under way …
-        self._period = 0  # … and those of them that started since the state changed
-        self._fresh = 0
+        self._streak = self._period = 0
+        self._out = self._fresh = 0  # calls under way, and those of them that started since the state changed
         self._look_at = math.inf  # when to look what other processes have heard
         self._quiet = -math.inf  # since then nothing was heard
         self._patience = _PATIENCE
@@ -126,9 +114,9 @@ class Pace:
 
     def started(self, now: float) -> Start | None:
         """Note that a call starts; returns what is to be said again to `heard`; None if it may not after all."""
-        if self.outlook.state is _OPEN and not self._gap and self._fresh + 1 <= self._limit.value:
-            return self._begun(now, 0)
-        return self._started(now)
+        if self.outlook.state is not _OPEN or self._gap or self._fresh + 1 > self._limit.value:
+            return self._started(now)
+        return self._begun(now, 0)
 
     def _started(self, now: float) -> Start | None:
         """Note that a call starts which takes its turn, or is a probe."""
@@ -151,23 +139,25 @@ class Pace:
             start: what `started` returned for this call.
             strikes: how often this event failed before while others were answered.
         """
-        if verdict.fate is not _DELIVERED or self.outlook.state is not _OPEN or start is None:
-            return self._heard(verdict, now, start or Start(now, 0, self._period), strikes)
-        if self._out:
-            self._out -= 1
-        if self._fresh and start.period == self._period:
-            self._fresh -= 1
-        self._quiet = now
-        self._heard_good(now, start)
+        start = start or Start(now, 0, self._period)
+        if self.outlook.state is not _OPEN or verdict.fate not in _GOOD:
+            return self._heard(verdict, now, start, strikes)
+        at, _, period = start
+        self._out -= self._out > 0
+        self._fresh -= period == self._period and self._fresh > 0
+        self._quiet, self._streak, took = now, 0, now - at
+        if at >= self._newest:
+            self._newest, self._patience = at, 2.0 * took if took > _PATIENCE / 2.0 else _PATIENCE
+        self._limit.good(took, now, used=self._fresh + 2 > self._limit.value)
         return 0.0
 
     def _heard(self, verdict: Verdict, now: float, start: Start, strikes: int) -> float:
         """Take in what is not as usual."""
         self._out = max(0, self._out - 1)
         self._fresh = max(0, self._fresh - (start.period == self._period))
-        if verdict.reason != _SILENCE:
+        if verdict.reason != SILENCE:
             self._quiet = now
-        if verdict.fate in (Fate.DELIVERED, Fate.REFUSED):
+        if verdict.fate in _GOOD:
             self._heard_good(now, start)
             return 0.0
         if verdict.wait is not None:
@@ -179,7 +169,7 @@ class Pace:
         if mild and (not current or self._by_itself(verdict, strikes)):
             return backoff(strikes, *_EVENT_WAIT, self._random)
         if (is_open and verdict.wait is not None) or (current and (is_open or start.probe == self.outlook.probe > 0)):
-            self._shut(self._state_of(verdict), verdict, now, start)
+            self._shut(shown_by(verdict, self.state), verdict, now, start)
         return 0.0
 
     def late_in(self, start: Start, now: float) -> float:
@@ -194,9 +184,8 @@ class Pace:
         outlook = self.outlook
         if self._gap:
             outlook = outlook._replace(next=max(outlook.next, now - self._burst * self._gap) + self._gap)
-        if self._fresh and (
-            outlook.state is State.AWAY or (outlook.state is _OPEN and self._fresh + 1 > self._limit.value)
-        ):
+        full = outlook.state is _OPEN and self._fresh + 1 > self._limit.value
+        if self._fresh and (full or outlook.state is State.AWAY):
             outlook = outlook._replace(state=State.SILENT, step=0)
         if outlook.state is not _OPEN:
             outlook = outlook._replace(probe=outlook.probe + 1, until=now + self._lease(outlook.state))
@@ -209,32 +198,17 @@ class Pace:
             return _PATIENCE * (1.0 - 0.25 * self._random())
         return self._timeout + 2.0
 
-    def _state_of(self, verdict: Verdict) -> State:
-        """Return what a failure makes us believe."""
-        if verdict.fate is Fate.LOCKED_OUT:
-            return State.LOCKED_OUT
-        if verdict.fate is Fate.THROTTLED:
-            return State.THROTTLED
-        silent = verdict.reason == _SILENCE or self.state is State.SILENT
-        return State.SILENT if silent else State.AWAY
-
     def _by_itself(self, verdict: Verdict, strikes: int) -> bool:
         """Return whether a failure may be its event's own: it is no evidence against the API, or too little."""
-        if verdict.reason in _NO_WAY:
-            return False
-        if strikes < SUSPECT:
-            self._streak += 1
-        return self._streak < _STREAK
+        self._streak += strikes < SUSPECT and verdict.reason not in _NO_WAY
+        return verdict.reason not in _NO_WAY and self._streak < _STREAK
 
     def _heard_good(self, now: float, start: Start) -> None:
-        """An answer came: the API is there, and may serve one more call at once."""
+        """An answer came while the API was not believed to be open."""
         outlook = self.outlook
         self._streak = 0
         if start.at >= self._newest:
             self._newest, self._patience = start.at, max(_PATIENCE, 2.0 * (now - start.at))
-        if outlook.state is _OPEN:
-            self._limit.good(now - start.at, now, used=self._fresh + 2 > self._limit.value)
-            return
         asked = start.probe > 0 and start.period == self._period
         if now < outlook.told or (not asked and outlook.state is State.THROTTLED and now < outlook.until):
             # An answer to an older call, or to a probe; we were told to wait all the same.

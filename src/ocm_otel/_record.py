@@ -55,11 +55,11 @@ class Record(NamedTuple):
 
 def encode(query: str, at: float, event_id: str | None = None) -> bytes:
     """Return the record of an event that is owed."""
-    if event_id is None:
-        payload = f"{at:.3f} {query}"
-    else:
-        payload = f"{at:.3f} {query} {event_id if _PLAIN.fullmatch(event_id) else quote(event_id, safe='')}"
-    return f"+ {crc32(payload.encode('ascii')):08x} {len(payload)} {payload}\n".encode("ascii")
+    payload = b"%.3f %b" % (at, query.encode("ascii"))  # faster than a text that is encoded afterwards
+    if event_id is not None:
+        name = event_id if _PLAIN.fullmatch(event_id) else quote(event_id, safe="")
+        payload = b"%b %b" % (payload, name.encode("ascii"))
+    return b"+ %08x %d %b\n" % (crc32(payload), len(payload), payload)
 
 
 def parse(line: bytes, start: int, stop: int) -> Record | None:

@@ -1,7 +1,7 @@
 """The journal on disk: an event is in its process's ledger before `put` returns, and stays until settled.
 
-Any thread writes, to lanes (`_lanes`). The worker reads them, strikes out what is settled, puts finished
-ledgers away, and now and then looks for what dead processes left behind, to send it as its own.
+Any thread writes, to lanes (`_lanes`). The worker reads them, strikes out what is settled, puts finished ledgers away,
+and now and then looks for what dead processes left behind, to send it as its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ocm_otel._journal import Refused
+from ocm_otel._journal import Entry, Refused
 from ocm_otel._lanes import Lanes
 from ocm_otel._loan import NO_EVENT, SpoolEntry
 from ocm_otel._record import OWED, SENT, SETTLED
@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from ocm_otel._account import Account
     from ocm_otel._books import Books
     from ocm_otel._event import Event
-    from ocm_otel._journal import Entry
     from ocm_otel._ledger import Ledger
     from ocm_otel._ledgerset import LedgerSet
-
-WATCH_EVERY = 2.0  # seconds between two looks for dead processes
 
 
 class Spool:
@@ -43,18 +40,15 @@ class Spool:
         clock: seconds of a clock that never runs backwards; for tests.
     """
 
-    watch_every: float | None = WATCH_EVERY
+    watch_every: float | None = 2.0  # seconds between two looks for dead processes
 
     def __init__(
         self, account: Account, books: Books, *, most_bytes: int, sync: bool = False, tally: NoTally | None = None,
         learn: Callable[[Iterable[str]], object] = set, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.path = account.path
-        self._account = account
-        self._books = books
-        self._learn = learn
-        self._refused = RefusedFile(account.path)
-        self._tally = tally or NoTally()
+        self._account, self._books, self._learn = account, books, learn
+        self._refused, self._tally = RefusedFile(account.path), tally or NoTally()
         self._lanes = Lanes(account, books, most_bytes=most_bytes, sync=sync, clock=clock)
         self._backlog: deque[Ledger] = deque()  # full or adopted ones with records to be read
         self._homes: dict[Ledger, LedgerSet] = {}  # of the adopted ones
@@ -87,34 +81,28 @@ class Spool:
             return None
         if self._lanes.filled:
             self._sort_out()
-        if self._backlog:
+        while self._backlog:
             try:
-                while self._backlog:
-                    if (entry := self._lend(self._backlog[0])) is not None:
-                        return entry
-                    self._finish(self._backlog.popleft())
+                entry = self._lend(self._backlog[0])
             except OSError:
                 if (entry := self._lend_newest()) is None:
                     raise
+            if entry is not None:
                 return entry
+            self._finish(self._backlog.popleft())
         return self._lend_newest()
 
     def sent(self, entry: Any) -> None:
         """Note on the disk that a call is made: who adopts the entry then knows that it may have counted."""
-        if not self._let_go:
-            self._strike(entry, SENT)
+        self._strike(entry, SENT)
 
     def back(self, entry: Any) -> None:
         """Note that the call is over and the entry is owed as before."""
-        if not self._let_go:
-            self._strike(entry, OWED)
+        self._strike(entry, OWED)
 
     def holds(self, entry: Any) -> bool:
         """Return whether an entry is still to be sent."""
-        try:
-            return not entry.ledger.purged(entry.offset)
-        except OSError:
-            return True
+        return not entry.ledger.purged(entry.offset)
 
     def doubt(self, entry: Any) -> None:
         """Count a call that may have counted."""
@@ -200,16 +188,15 @@ class Spool:
         """Make a dead process's ledger ours; returns how many entries are in it."""
         self._homes[ledger] = home
         self._learn(ledger.ids())
-        self._adopted += ledger.written
-        for _ in range(ledger.written):
+        self._adopted += (written := ledger.written)
+        for _ in range(written):
             self._books.add("adopted")
-        self._backlog.append(ledger) if ledger.written else self._finish(ledger)
-        return ledger.written
+        self._backlog.append(ledger) if written else self._finish(ledger)
+        return written
 
     def _lend_newest(self) -> Entry | None:
         """Return the oldest entry of the lanes, None if there is none."""
-        lane = self._lanes.oldest()
-        return None if lane is None else self._lend(lane)
+        return None if (lane := self._lanes.oldest()) is None else self._lend(lane)
 
     def _lend(self, ledger: Ledger) -> Entry | None:
         """Return the next entry of a ledger, None if there is none; torn records are counted and struck out.
@@ -240,14 +227,12 @@ class Spool:
             self._books.report(reason, "%s", NO_EVENT[reason])
 
     def _strike(self, entry: SpoolEntry, mark: int) -> None:
-        """Change an entry's mark on the disk; in a file that was deleted there is nothing to be changed."""
+        """Change an entry's mark on the disk."""
         try:
             if mark == SETTLED:
                 entry.ledger.end(entry.offset)
-            else:
+            elif not self._let_go:
                 entry.ledger.strike(entry.offset, mark)
-        except FileNotFoundError:
-            return  # then nobody will send it again
         except OSError as error:
             self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)
 

@@ -16,7 +16,7 @@ import math
 import threading
 import time
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from ocm_otel._carrier import Carrier
@@ -214,11 +214,9 @@ class Worker:
         latest = min(wait, self._carrier.earliest - time.monotonic())
         came = self._poller.wait(latest if self._inbox.empty() else 0.0)
         self._carrier.take_in(came, self._courtesy.turn(time.monotonic()) if turn is None else turn)
-        try:
-            while True:
-                self._inbox.get_nowait()()
-        except Empty:
-            return bool(came)
+        while not self._inbox.empty():  # this thread alone takes out
+            self._inbox.get_nowait()()
+        return bool(came)
 
     def _see_to_late(self, now: float) -> None:
         """Give up the calls that hang; what was answered while this thread was held up is no such call."""

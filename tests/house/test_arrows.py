@@ -21,8 +21,8 @@ PROGRAMS = {
 }  # fmt: skip
 # The journal on disk.
 SPOOL = {
-    "_spool", "_account", "_ledger", "_ledgerset", "_lanes", "_refused", "_replayed", "_tally", "_tallies", "_erasure",
-    "_pacefile",
+    "_spool", "_account", "_ledger", "_mapped", "_ledgerset", "_lanes", "_refused", "_replayed", "_tally", "_tallies",
+    "_erasure", "_pacefile",
 }  # fmt: skip
 
 OWNED = {

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocm_otel._event import MAX_ENCODED_BYTES, Event, InvalidEvent, show
+from ocm_otel._event import MAX_ENCODED_BYTES, Event, InvalidEvent
+from ocm_otel._shown import show
 
 NAME = "Maximiliane-Musterfrau@example.test"
 

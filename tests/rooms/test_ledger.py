@@ -255,9 +255,18 @@ def test_a_deleted_ledger_says_so(tmp_path):
     with pytest.raises(FileNotFoundError):
         ledger.lend()
     assert ledger.give_up() == 2
-    with pytest.raises(FileNotFoundError):
-        ledger.end(record.offset)
+    ledger.end(record.offset)
     assert (ledger.owed, ledger.lent, ledger.has_unread()) == (0, 0, False)
+
+
+def test_what_is_struck_out_after_it_was_looked_at_is_not_lent(tmp_path):
+    """Records are read some in one go; one that its late owner settles in between is not sent once more."""
+    made(tmp_path / "a.ledger", 3)
+    reader, owner = Ledger(tmp_path / "a.ledger"), Ledger(tmp_path / "a.ledger")
+    first, second, third = all_of(owner)
+    assert reader.peek() == first  # all three are read by now
+    owner.end(second.offset)
+    assert all_of(reader) == [first, third]
 
 
 def test_a_ledger_that_was_cut_lends_what_is_left(tmp_path):
@@ -273,7 +282,9 @@ def test_a_ledger_that_was_cut_lends_what_is_left(tmp_path):
     os.truncate(tmp_path / "a.ledger", 0)
     ledger.unmap()
     with pytest.raises(FileNotFoundError):
-        ledger.strike(whole[0].offset, SETTLED)
+        ledger.lend()
+    ledger.strike(whole[0].offset, SETTLED)
+    assert (tmp_path / "a.ledger").read_bytes() == b""
 
 
 def test_nothing_is_left_of_a_ledger_that_could_not_be_made(tmp_path):
