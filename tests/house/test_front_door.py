@@ -63,8 +63,10 @@ def commands() -> dict[str, click.Command]:
 def inner(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
     """Return a command and those in it, each with the words by which it is called."""
     found = [(path, command)]
-    for name, one in getattr(command, "commands", {}).items():
-        found += inner(one, f"{path} {name}")
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found += inner(command.get_command(context, name), f"{path} {name}")
     return found
 
 
