@@ -10,11 +10,11 @@ from __future__ import annotations
 import atexit
 import logging  # noqa: F401 - its own fork hook must be set before ours, or the two wait for each other's lock
 import os
-import signal
 import sys
 import threading
 import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -32,13 +32,16 @@ class Life(Protocol):
         """The interpreter ends, and others have held that up for `spent` seconds already."""
 
 
-#: Held while a module is imported in the background. A fork waits for it: a child would inherit the lock of
-#: the half-made import, and nobody to release it.
-importing = threading.Lock()
+#: Held while a module is imported late. A fork waits for it: a child would inherit the lock of the half-made
+#: import, and nobody to release it.
+importing = threading.RLock()
 
 #: Held from the opening of a lock's file until its owner knows of it: a child forked in between would hold a
 #: lock that nobody knows to let go of.
 opening = threading.RLock()
+
+#: What a signal handler came for in the middle of an import of ours, which it cannot wait for: done right after it.
+aside: deque[Callable[[], object]] = deque()
 
 _pid = os.getpid()
 _telling = False
@@ -66,6 +69,8 @@ def _notice() -> None:
             return
         _telling = True
         try:
+            for lock in (importing, opening):  # held by the thread that forked, or by one that is not here any more
+                getattr(lock, "_at_fork_reinit", lock.release)()
             _tell()
         finally:
             _telling = False
@@ -74,8 +79,6 @@ def _notice() -> None:
 def _tell() -> None:
     """Tell everybody that this is a child."""
     global _pid
-    for lock in (importing, opening):  # held by the thread that forked, or by one that is not here any more
-        getattr(lock, "_at_fork_reinit", lock.release)()
     for life in list(_lives):
         life.after_fork()
     _pid = os.getpid()
@@ -87,6 +90,8 @@ def on_sigterm(action: Callable[[], object]) -> None:
     Raises:
         ValueError: this is not the main thread (a rule of Python's `signal`).
     """
+    import signal  # only for those who asked for it
+
     before = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -111,6 +116,7 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
+    _in_parent()  # the thread that forked took them, and it is the one that goes on here
     _tell()
     _tell_of_workers()
 

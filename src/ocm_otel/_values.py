@@ -7,15 +7,13 @@ nothing of the environment, nor of which setting it reads for.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _IDS = ("user_id", "course_id", "entity_id")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2: token
 
 
 class SettingsError(ValueError):
@@ -89,6 +87,8 @@ def read_some_of(*choices: str) -> Callable[[object], tuple[str, ...]]:
 
 def read_text(value: object) -> str:
     """Return a text (or a path) without the white space around it."""
+    from pathlib import Path  # most readers are not asked for it, nor for the other one below
+
     if not isinstance(value, str | Path):
         msg = f"a text is needed, not a value of type {type(value).__name__}"
         raise SettingsError(msg)
@@ -115,6 +115,8 @@ def read_key(value: object) -> str:
 
 def read_endpoint(value: object) -> str:
     """Return an http or https address without user, password and fragment."""
+    from urllib.parse import urlsplit
+
     text = read_text(value)
     try:
         parts = urlsplit(text)
@@ -141,7 +143,7 @@ def read_headers(value: object) -> tuple[tuple[str, str], ...]:
     found = []
     for name, content in pairs:
         name, content = str(name).strip(), str(content).strip()
-        if not _HEADER_NAME.fullmatch(name):
+        if not re.fullmatch(_HEADER_NAME, name):
             msg = "it is not of the form name=value,name=value (its value is not shown)"
             raise SettingsError(msg)
         if not (content.isascii() and content.isprintable()):

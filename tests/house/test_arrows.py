@@ -58,7 +58,7 @@ OWNED = {
 }  # fmt: skip
 
 DECIDERS = {
-    "_event", "_tags", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer", "_head", "_limit", "_marks",
+    "_event", "_tags", "_reading", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer", "_head", "_limit", "_marks",
     "_courtesy",
 }  # fmt: skip
 EFFECTS = {
