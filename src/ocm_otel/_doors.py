@@ -17,7 +17,6 @@ from ocm_otel._books import Books
 from ocm_otel._diversion import fault as tell_diversion
 from ocm_otel._diversion import opened
 from ocm_otel._identity import NOTHING_BESIDE, Beside, completed
-from ocm_otel._process import aside
 from ocm_otel._reading import read
 from ocm_otel._shared import shared
 from ocm_otel._variables import explaining
@@ -127,8 +126,6 @@ class Door:
                 self.outbox()
             except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
                 self.failed(error)
-        while aside:
-            aside.popleft()()
 
     def outbox(self) -> Outbox:
         """Return the outbox, the process's own if none was given."""

@@ -8,11 +8,10 @@ behind it is loaded then: modules that only might tell an event do not pay for i
 from __future__ import annotations
 
 import logging
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ocm_otel._process import aside, importing
+from ocm_otel._process import importing
 from ocm_otel._tags import tags
 from ocm_otel._variables import explaining
 
@@ -48,9 +47,13 @@ def emit(
 
 def _told(given: dict[str, Any]) -> bool:
     try:
+        if _door is None and importing.mine:  # a signal handler, say, in the middle of that import
+            importing.afterwards(partial(_told, given))
+            return True
         return (_door or _made()).admit(given)
     except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
-        return _failed(given, error)
+        _failed(error)
+        return False
 
 
 def _made() -> Door:
@@ -62,17 +65,12 @@ def _made() -> Door:
     return _door
 
 
-def _failed(given: dict[str, Any], error: Exception) -> bool:
-    """Tell of what went wrong, unless it is only that this is the middle of the import."""
+def _failed(error: Exception) -> None:
     if _door is not None:
         _door.failed(error)
-    elif isinstance(error, ImportError) and "ocm_otel._doors" in sys.modules:
-        aside.append(partial(_told, given))  # a signal handler has interrupted it: once it is over, a door is made
-        return True
-    else:
+    else:  # the interpreter ends, and imports nothing any more
         text = "emit could not load what delivers (%s): it makes no event"
         logging.getLogger("ocm_otel").warning(text, type(error).__name__)
-    return False
 
 
 if explaining():
