@@ -95,11 +95,11 @@ _lives: weakref.WeakSet[Life] = weakref.WeakSet()
 def register(life: Life) -> None:
     """Tell `life` of forks and of the end, as long as it lives."""
     global _listening
-    _lives.add(life)
     if not _listening:
-        _listening = True
         # Only now: gevent, which may patch threads after our import, has a hook in which there must be no others yet.
         os.register_at_fork(after_in_child=_tell)
+        _listening = True
+    _lives.add(life)
 
 
 def here() -> None:
@@ -164,6 +164,8 @@ def _in_parent() -> None:
 def _in_child() -> None:
     importing.leave(held=True)
     _in_parent()  # the thread that forked took them, and it is the one that goes on here
+    if not _listening:
+        _tell()  # nobody; who comes later is no child of this fork
     _tell_of_workers()
 
 

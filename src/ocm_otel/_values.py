@@ -6,7 +6,6 @@ nothing of the environment, nor of which setting it reads for.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -134,6 +133,8 @@ def read_endpoint(value: object) -> str:
 
 def read_headers(value: object) -> tuple[tuple[str, str], ...]:
     """Return headers from ``name=value,name=value`` (as in ``OTEL_EXPORTER_OTLP_HEADERS``) or a mapping."""
+    import re
+
     if isinstance(value, str):
         pairs = [part.partition("=")[::2] for part in value.split(",") if part.strip()]
     elif hasattr(value, "items"):

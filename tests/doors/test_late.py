@@ -48,6 +48,15 @@ if os.fork() == 0:
     sys.exit(0)
 assert os.wait()[1] == 0
 """,
+    "in a forked child, whose outbox knows of no fork": """
+if os.fork() == 0:
+    from ocm_otel._shared import shared
+    books = shared().books
+    tell("first")
+    assert shared().books is books
+    sys.exit(0)
+assert os.wait()[1] == 0
+""",
     "in many threads at once": """
 together = threading.Barrier(8)
 def one(number):

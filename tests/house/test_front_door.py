@@ -68,9 +68,9 @@ DOORS = {
     "OCMLogExporter": (SDK, "logs"),
     "OCMSampler": (SDK, "sampling _tags"),
     "OCMProcessor": ("import structlog", "structlog _diversion _identity _lines _tags"),
-    "OCMHandler": ("import logging, contextvars", "logging _diversion _identity _lines _tags"),
+    "OCMHandler": ("import logging, contextlib, contextvars", "logging _diversion _identity _lines _tags"),
     "OCMInstrumentor": ("import opentelemetry.instrumentation.instrumentor", "instrumentor"),
-    "emit": ("import logging", "_emit _tags"),
+    "emit": ("import logging, contextlib", "_emit _tags"),
 }
 ALWAYS = {"ocm_otel", *(f"ocm_otel.{room}" for room in ("_guard", "_process", "_setting", "_values", "_variables"))}
 #: Of the standard library, what any module with types has.
