@@ -18,6 +18,7 @@ import re
 import stat
 import time
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ocm_otel._ledgerset import LEDGERS, OWNER, LedgerSet, lock_owner
@@ -49,8 +50,6 @@ class Account:
 
     def __init__(self, root: Path, endpoint: str, key: str) -> None:
         self._root = root
-        from hashlib import sha256  # it takes its time to load, and is not needed without a key
-
         self.path = root / sha256(f"{endpoint}\0{key}".encode()).hexdigest()[:20]
         self._held: list[LedgerSet] = []
         self._closed = False

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING
 
 from ocm_otel._findings import Finding, fine, problem, warning
@@ -65,6 +64,8 @@ class Installed:
 
 def installed() -> Installed:
     """Return what is installed for this interpreter."""
+    from importlib.metadata import PackageNotFoundError, entry_points, version  # not for the help of all commands
+
     found = {}
     for name in SHOWN:
         try:

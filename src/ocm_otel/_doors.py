@@ -3,6 +3,8 @@
 A door looks at a record of the user's, and this room does the rest: it reads the tags, books and
 reports the faults, and puts the event into the outbox. Nothing that goes wrong here may reach the
 application; what is caught is counted as ``failed_door`` and told once. It knows neither spans nor lines.
+
+With it comes all that delivers, so it is loaded when the first door is made, and not when one is imported.
 """
 
 from __future__ import annotations
@@ -10,23 +12,21 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ocm_otel import _explain, _tags
+from ocm_otel import _tags
 from ocm_otel._books import Books
 from ocm_otel._diversion import fault as tell_diversion
 from ocm_otel._diversion import opened
-from ocm_otel._explain_doors import explain_outcomes
-from ocm_otel._explain_lost import watch
 from ocm_otel._identity import NOTHING_BESIDE, Beside, completed
-
-# Imported here and not at the first event: the import registers what is to happen at exit, and must
-# come before the providers register theirs.
-from ocm_otel._outbox import Outbox
+from ocm_otel._reading import read
 from ocm_otel._shared import shared
+from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ocm_otel._event import InvalidEvent
+    from ocm_otel._outbox import Outbox
+    from ocm_otel._reading import Reading
 
 #: Counts what failed in a door whose outbox could not even count, and in the sampler, which has none.
 last_resort = Books()
@@ -60,13 +60,13 @@ def admit(
     return event is not None and outbox.put(event)
 
 
-def judge(outbox: Outbox, tags: Mapping[str, object], event_id: str | None, beside: Beside | None) -> _tags.Reading:
+def judge(outbox: Outbox, tags: Mapping[str, object], event_id: str | None, beside: Beside | None) -> Reading:
     """Return the event that `tags` describe, for `outbox`, and its faults; they are booked and told once.
 
     The arguments are those of `admit`.
     """
     found = tags if beside is None else completed(tags, outbox.settings, beside)
-    reading = _tags.read(found, event_id=event_id)
+    reading = read(found, event_id=event_id)
     event, faults = reading
     for fault in faults:
         _tell(outbox.books, fault, usable=event is not None)
@@ -235,6 +235,7 @@ def _door(processor: object) -> Door:
     return door if isinstance(door, Door) else Door(type(processor).__name__, late=True)
 
 
-if _explain.ON:
+if explaining():
+    from ocm_otel._explain_doors import explain_outcomes
+
     explain_outcomes(sys.modules[__name__], Door)
-    watch()

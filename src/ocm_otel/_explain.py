@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ocm_otel import _process
-from ocm_otel._settings import explaining
+from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """What is put around the doors of a process that explains itself: each decision is told where it is made.
 
 The doors stay as they are. What became of a tag is read off the books, before and after: what is told is what was
-counted. A record that no door made an event of is looked at once more, for what is nearly a tag.
+counted. A record that no door made an event of is looked at once more, for what is nearly a tag. In other processes
+this room is not loaded.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ocm_otel import _explain
 from ocm_otel._explain import named, place, safely, tell
+from ocm_otel._explain_lost import watch
 from ocm_otel._near import near_misses
+from ocm_otel._reading import read
 from ocm_otel._shown import show
-from ocm_otel._tags import ALL, COURSE, ENTITY, TYPE, USER, find, read
+from ocm_otel._tags import ALL, COURSE, ENTITY, TYPE, USER, find
 
 if TYPE_CHECKING:
     from ocm_otel._outbox import Outbox
@@ -166,3 +169,7 @@ def of_record(record: Any) -> Look:
     """Return a logging line's message and fields."""
     inner = record.msg if isinstance(record.msg, Mapping) else {}
     return named("line", inner.get("event", record.msg)), {**inner, **record.__dict__}
+
+
+if _explain.ON:
+    watch()

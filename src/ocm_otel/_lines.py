@@ -15,7 +15,6 @@ import sys
 from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from ocm_otel._tags import EVENT
 
@@ -36,7 +35,7 @@ _order: deque[tuple[int, str]] = deque()
 def fresh() -> str:
     """Return an id that no other line has, of this process or of any other."""
     process = os.getpid()  # a forked child counts on from the same number
-    token = _tokens.get(process) or _tokens.setdefault(process, uuid4().hex[:20])
+    token = _tokens.get(process) or _tokens.setdefault(process, os.urandom(10).hex())
     return f"line-{token}-{next(_numbers):x}"
 
 

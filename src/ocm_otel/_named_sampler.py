@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace.sampling import (
@@ -26,7 +25,6 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 
-from ocm_otel._doors import last_resort
 from ocm_otel._variables import config_file
 from ocm_otel.sampling import OCMSampler
 
@@ -145,6 +143,8 @@ def _by_ratio(make: Callable[[float], Sampler], ratio: object) -> Sampler:
 
 def _installed(group: str, name: str, *arguments: object) -> Sampler:
     """Return the sampler that another package provides under `name`, as the SDK itself would."""
+    from importlib.metadata import entry_points  # only for what is not OpenTelemetry's own
+
     found = next(iter(entry_points(group=group, name=name)), None)
     if found is None:
         names = ", ".join([*_FIXED, *_BY_RATIO])
@@ -187,6 +187,8 @@ def _below(node: object) -> Mapping[str, Any] | None:
 
 
 def _tell(source: str, message: str) -> None:
+    from ocm_otel._doors import last_resort
+
     last_resort.report((source, message), "%s: %s", source, message)
 
 

@@ -1,7 +1,7 @@
 """What happens to a process: it forks, and it ends. The only owner of fork hooks, signals and the exit.
 
-Whoever has threads, locks or files registers here and is told. The hooks are set once, when this module is
-imported, which is when the first door is: before most providers are made, so that ours runs after they have
+Whoever has threads, locks or files registers here and is told. What is to happen at the end is set once, when this
+module is imported, which is when the first door is: before most providers are made, so that ours runs after they have
 handed over what they still had. Python has no way to take such a hook back, so it knows only weak references.
 """
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 import atexit
 import logging  # noqa: F401 - its own fork hook must be set before ours, or the two wait for each other's lock
 import os
-import signal
 import sys
 import threading
 import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -32,15 +32,59 @@ class Life(Protocol):
         """The interpreter ends, and others have held that up for `spent` seconds already."""
 
 
-#: Held while a module is imported in the background. A fork waits for it: a child would inherit the lock of
-#: the half-made import, and nobody to release it.
-importing = threading.Lock()
+class Importing:
+    """Held while a module is imported late.
+
+    A fork waits for it: a child would inherit the lock of the half-made import, and nobody to release it. Who comes
+    in the middle of an import, as a signal handler does, cannot wait for it; so it has `mine` and `afterwards`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._holders: list[int] = []
+        self._actions: deque[Callable[[], object]] = deque()
+
+    @property
+    def mine(self) -> bool:
+        """True in the middle of an import that this thread makes: nothing more can be imported here."""
+        return threading.get_ident() in self._holders
+
+    def afterwards(self, action: Callable[[], object]) -> None:
+        """Do something as soon as the import is over, of which this is the middle; it must not raise."""
+        self._actions.append(action)
+
+    def __enter__(self) -> None:
+        """Wait until no other thread imports."""
+        self._lock.acquire()
+        self._holders.append(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        """Let others import, or fork; then do what had to wait."""
+        self._holders.pop()
+        self._lock.release()
+        while self._actions and not self._holders:
+            self._actions.popleft()()
+
+    def leave(self, *, held: bool) -> None:
+        """Begin anew in a child: what waits is the parent's.
+
+        Args:
+            held: whether the thread that forked holds it, and goes on with it.
+        """
+        self._actions.clear()
+        if not held:
+            self._lock = threading.RLock()
+            self._holders.clear()
+
+
+importing = Importing()
 
 #: Held from the opening of a lock's file until its owner knows of it: a child forked in between would hold a
 #: lock that nobody knows to let go of.
 opening = threading.RLock()
 
 _pid = os.getpid()
+_listening = False
 _telling = False
 _is_worker = False
 _noticing = threading.RLock()  # whom we tell may log, and so come here again
@@ -50,6 +94,11 @@ _lives: weakref.WeakSet[Life] = weakref.WeakSet()
 
 def register(life: Life) -> None:
     """Tell `life` of forks and of the end, as long as it lives."""
+    global _listening
+    if not _listening:
+        # Only now: gevent, which may patch threads after our import, has a hook in which there must be no others yet.
+        os.register_at_fork(after_in_child=_tell)
+        _listening = True
     _lives.add(life)
 
 
@@ -60,25 +109,25 @@ def here() -> None:
 
 
 def _notice() -> None:
-    global _telling
     with _noticing:
-        if os.getpid() == _pid or _telling:
-            return
-        _telling = True
-        try:
+        if os.getpid() != _pid and not _telling:
+            importing.leave(held=False)  # whoever held it is not here any more, nor who held the other one
+            getattr(opening, "_at_fork_reinit", opening.release)()
             _tell()
-        finally:
-            _telling = False
 
 
 def _tell() -> None:
-    """Tell everybody that this is a child."""
-    global _pid
-    for lock in (importing, opening):  # held by the thread that forked, or by one that is not here any more
-        getattr(lock, "_at_fork_reinit", lock.release)()
-    for life in list(_lives):
-        life.after_fork()
-    _pid = os.getpid()
+    """Tell everybody that this is a child, unless they know."""
+    global _pid, _telling
+    if os.getpid() == _pid:
+        return
+    _telling = True
+    try:
+        for life in list(_lives):
+            life.after_fork()
+        _pid = os.getpid()
+    finally:
+        _telling = False
 
 
 def on_sigterm(action: Callable[[], object]) -> None:
@@ -87,6 +136,8 @@ def on_sigterm(action: Callable[[], object]) -> None:
     Raises:
         ValueError: this is not the main thread (a rule of Python's `signal`).
     """
+    import signal  # only for those who asked for it
+
     before = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -101,17 +152,20 @@ def on_sigterm(action: Callable[[], object]) -> None:
 
 
 def _before_fork() -> None:
-    importing.acquire()
+    importing.__enter__()
     opening.acquire()
 
 
 def _in_parent() -> None:
     opening.release()
-    importing.release()
+    importing.__exit__()
 
 
 def _in_child() -> None:
-    _tell()
+    importing.leave(held=True)
+    _in_parent()  # the thread that forked took them, and it is the one that goes on here
+    if not _listening:
+        _tell()  # nobody; who comes later is no child of this fork
     _tell_of_workers()
 
 

@@ -222,8 +222,3 @@ def _instead(setting: Setting, source: str) -> str:
         return "it is left out"
     default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
     return f"the default, {default}, is used" if source != setting.stands_in else "ours is used instead"
-
-
-def explaining() -> bool:
-    """Return True if this process is to tell what becomes of each tag."""
-    return Settings.from_env().explain

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ocm_otel import _tags
 from ocm_otel._identity import Beside, completed
+from ocm_otel._reading import read
 
 if TYPE_CHECKING:
     from ocm_otel._recording import Fact
@@ -64,7 +64,7 @@ class Survey:
         if fact.found.failed and settings.on_span_error == "skip":
             self.skipped += 1
             return None
-        event, faults = _tags.read(completed(fact.found.tags, settings, _BESIDE))
+        event, faults = read(completed(fact.found.tags, settings, _BESIDE))
         if fact.identity in self._seen or fact.identity in replayed:
             self.before += event is not None
             return None

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ocm_otel._settings import Settings
 from ocm_otel._values import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from ocm_otel._settings import Settings
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
@@ -46,6 +47,8 @@ def strict_settings(given: Mapping[str, object] | None = None) -> Settings:
         SettingsError: a value cannot be used. An application would go on with the default; a command
             could then send an event that was meant for an emulator to the real API.
     """
+    from ocm_otel._settings import Settings  # only for commands that have to do with an account
+
     said: list[str] = []
     settings = Settings.from_env(given=given, report=said.append)
     if said:

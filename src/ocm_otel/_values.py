@@ -6,16 +6,13 @@ nothing of the environment, nor of which setting it reads for.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _IDS = ("user_id", "course_id", "entity_id")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2: token
 
 
 class SettingsError(ValueError):
@@ -89,6 +86,8 @@ def read_some_of(*choices: str) -> Callable[[object], tuple[str, ...]]:
 
 def read_text(value: object) -> str:
     """Return a text (or a path) without the white space around it."""
+    from pathlib import Path  # most readers are not asked for it, nor for the other one below
+
     if not isinstance(value, str | Path):
         msg = f"a text is needed, not a value of type {type(value).__name__}"
         raise SettingsError(msg)
@@ -115,6 +114,8 @@ def read_key(value: object) -> str:
 
 def read_endpoint(value: object) -> str:
     """Return an http or https address without user, password and fragment."""
+    from urllib.parse import urlsplit
+
     text = read_text(value)
     try:
         parts = urlsplit(text)
@@ -132,6 +133,8 @@ def read_endpoint(value: object) -> str:
 
 def read_headers(value: object) -> tuple[tuple[str, str], ...]:
     """Return headers from ``name=value,name=value`` (as in ``OTEL_EXPORTER_OTLP_HEADERS``) or a mapping."""
+    import re
+
     if isinstance(value, str):
         pairs = [part.partition("=")[::2] for part in value.split(",") if part.strip()]
     elif hasattr(value, "items"):
@@ -141,7 +144,7 @@ def read_headers(value: object) -> tuple[tuple[str, str], ...]:
     found = []
     for name, content in pairs:
         name, content = str(name).strip(), str(content).strip()
-        if not _HEADER_NAME.fullmatch(name):
+        if not re.fullmatch(_HEADER_NAME, name):
             msg = "it is not of the form name=value,name=value (its value is not shown)"
             raise SettingsError(msg)
         if not (content.isascii() and content.isprintable()):

@@ -6,10 +6,12 @@ This room and the settings are the only ones that read the environment.
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ocm_otel._guard import VARIABLE as GUARD
 from ocm_otel._setting import PREFIX
+from ocm_otel._values import SettingsError, read_flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
 def environment() -> Mapping[str, str]:
     """Return the process's variables, for a command that judges what OpenTelemetry's own ones will do."""
     return os.environ
+
+
+@cache
+def explaining() -> bool:
+    """Return True if this process is to tell what becomes of each tag; the first door to be imported asks, for all."""
+    said = _said(f"{PREFIX}EXPLAIN", None)
+    try:
+        return bool(said) and read_flag(said)
+    except SettingsError:
+        return False  # told by the outbox, with its other settings
 
 
 def metrics_wanted(environ: Mapping[str, str] | None = None) -> bool:

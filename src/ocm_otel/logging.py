@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel._diversion import opened, saw
-from ocm_otel._doors import Door
-from ocm_otel._explain_doors import explain, of_record
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, stamped
+from ocm_otel._process import importing
 from ocm_otel._tags import EVENT, find
+from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
     from ocm_otel._outbox import Outbox
@@ -36,6 +36,8 @@ class OCMHandler(logging.Handler):
 
     def __init__(self, level: int | str = logging.NOTSET, *, outbox: Outbox | None = None) -> None:
         super().__init__(level)
+        with importing:
+            from ocm_otel._doors import Door
         self._door = Door(type(self).__name__, outbox)
 
     def createLock(self) -> None:  # noqa: N802 - logging's own name
@@ -78,4 +80,7 @@ class OCMHandler(logging.Handler):
         self._door.flush(None)
 
 
-explain(OCMHandler, "emit", of_record)
+if explaining():
+    from ocm_otel._explain_doors import explain, of_record
+
+    explain(OCMHandler, "emit", of_record)

@@ -15,9 +15,7 @@ from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, get_current_span
 
-from ocm_otel._doors import last_resort
-from ocm_otel._settings import Settings
-from ocm_otel._table import SAMPLER_MODES
+from ocm_otel._process import importing
 from ocm_otel._tags import TYPE
 
 if TYPE_CHECKING:
@@ -48,10 +46,15 @@ class OCMSampler(Sampler):
     """
 
     def __init__(self, root: Sampler, *, mode: str | None = None) -> None:
+        with importing:
+            from ocm_otel._doors import last_resort
+            from ocm_otel._settings import Settings
+            from ocm_otel._table import SAMPLER_MODES
         if mode is None:
             mode = Settings.from_env().sampler_mode  # a bad value there is told by the outbox, once
         elif mode not in SAMPLER_MODES:
-            last_resort.report(("sampler", "mode"), "OCMSampler: mode is %s; 'all' is used", _CHOICES)
+            choices = " or ".join(map(repr, SAMPLER_MODES))
+            last_resort.report(("sampler", "mode"), "OCMSampler: mode is %s; 'all' is used", choices)
             mode = "all"
         self._root = root
         self._mode = mode
@@ -156,6 +159,8 @@ def unwrap(provider: object) -> None:
 
 def failed(name: str, error: Exception) -> None:
     """Count and tell, once for each kind, what went wrong around a sampler; never raises."""
+    from ocm_otel._doors import last_resort  # it came with the first sampler
+
     kind = type(error).__name__
     last_resort.add("failed_door", kind)
     last_resort.report(
@@ -177,6 +182,3 @@ def _tracers_of(provider: TracerProvider, sampler: Sampler) -> Iterator[Tracer]:
         # Not isinstance(): that asks the object itself, and a lazy proxy of the application's would wake up.
         if Tracer in type(thing).__mro__ and thing.sampler is sampler and thing.id_generator is provider.id_generator:
             yield thing
-
-
-_CHOICES = " or ".join(map(repr, SAMPLER_MODES))

@@ -7,146 +7,23 @@ SDK's batch processor lets through. Neither changes a span, nor keeps one. They 
 
 from __future__ import annotations
 
-import weakref
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import StatusCode
 
-from ocm_otel import _explain
-from ocm_otel._diversion import opened, saw
-from ocm_otel._doors import Door
-from ocm_otel._explain_doors import explain, of_span
-from ocm_otel._identity import Beside, asked, from_baggage
-from ocm_otel._lines import without_cut_id
+from ocm_otel._diversion import opened
+from ocm_otel._process import importing
 from ocm_otel._tags import TYPE
-from ocm_otel._unrecorded import unrecorded
+from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from ocm_otel._outbox import Outbox
-
-_CHOICES = ("send", "skip")
-_NONE: Mapping[str, object] = MappingProxyType({})
-
-
-class _SpanDoor(Door):
-    """What the processor and the exporter do with one ended span."""
-
-    __slots__ = ("_on_error", "_plain", "_started", "baggage_keys")
-
-    def __init__(
-        self, name: str, outbox: Outbox | None, options: Mapping[str, object], on_error: str | None = None
-    ) -> None:
-        super().__init__(name, outbox, options)
-        self._on_error = on_error
-        self.baggage_keys: Iterable[Any] = getattr(getattr(self._outbox, "settings", None), "baggage_keys", ())
-        self._plain: object = self  # the last resource that nothing is asked of
-        self._started: dict[int, tuple[dict[str, object], weakref.ref[Span]]] = {}
-
-    def note(self, span: Span, context: Context | None) -> None:
-        """Keep the ids that came with the request until the span ends, or goes without an end; never raises."""
-        try:
-            if found := from_baggage(self.baggage_keys, context):
-                number, started = span.get_span_context().span_id, self._started
-                started[number] = found, weakref.ref(span, lambda _: started.pop(number, None))
-        except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
-            self.failed(error)
-
-    def take(self, span: ReadableSpan) -> None:
-        """Make events of a span and its span events, if they are tagged; never raises."""
-        private: Any = span
-        try:
-            baggage = self._noted(span) if self._started else _NONE
-            # The SDK's public properties copy or wrap on each access: 0.5 µs on every untagged span.
-            try:
-                bounded = private._attributes  # noqa: SLF001 - public fallback below
-                attributes, dropped = bounded._dict, bounded.dropped  # noqa: SLF001 - as above
-            except AttributeError:
-                attributes, dropped = span.attributes or {}, getattr(span, "dropped_attributes", 0)
-            if opened:
-                _show(span, attributes)
-            if TYPE in attributes:
-                self._take_span(span, attributes, baggage)
-            elif dropped:
-                self.pushed_out(attributes)
-            try:
-                happened = private._events  # noqa: SLF001 - public fallback below
-            except AttributeError:
-                happened = span.events
-            if happened:
-                self._take_events(span, baggage)
-        except Exception as error:  # noqa: BLE001 - the border to the application; counted and told
-            self.failed(error)
-
-    def _noted(self, span: ReadableSpan) -> Mapping[str, object]:
-        """Return the ids that were kept for a span, and keep them no more."""
-        context = span.context
-        return _NONE if context is None else self._started.pop(context.span_id, (_NONE,))[0]
-
-    def _take_span(self, span: ReadableSpan, attributes: Mapping[str, object], baggage: Mapping[str, object]) -> None:
-        if attributes[TYPE] is None:
-            return
-        if span.status.status_code is StatusCode.ERROR and self._skips_errors():
-            self.outbox().books.add("skipped", "span_error")
-            return
-        tags, bounded = attributes, getattr(span, "_attributes", None)
-        if (limit := getattr(bounded, "max_value_len", None)) is not None:
-            self.cut(attributes, limit)
-            tags = without_cut_id(attributes, bounded)
-        self.admit(tags, _identity(span), self._beside(span, attributes, baggage))
-
-    def _beside(self, span: ReadableSpan, fields: Mapping[str, object], baggage: Mapping[str, object]) -> Beside | None:
-        """Return what stands beside the tags of a span; None if nothing of it is asked for, as usual."""
-        resource = getattr(span, "resource", None)
-        if resource is self._plain:
-            return None
-        beside = Beside(fields, baggage, _NONE if resource is None else resource.attributes)
-        if not asked(self.outbox().settings, beside.resource):
-            self._plain = resource
-        return beside
-
-    def _take_events(self, span: ReadableSpan, baggage: Mapping[str, object]) -> None:
-        """A span event is a fact of its own: it counts whatever the span's status became later."""
-        for index, happened in enumerate(span.events):
-            attributes = happened.attributes
-            if attributes and attributes.get(TYPE) is not None:
-                identity = _identity(span)
-                try:
-                    beside = self._beside(span, attributes, baggage)
-                    self.admit(without_cut_id(attributes, attributes), identity and f"{identity}-{index}", beside)
-                except Exception as error:  # noqa: BLE001 - one span event must not hide the next
-                    self.failed(error)
-
-    def _skips_errors(self) -> bool:
-        outbox = self.outbox()
-        if self._on_error is None:
-            return outbox.settings.on_span_error == "skip"
-        if self._on_error not in _CHOICES:
-            outbox.books.report((self.name, "on_error"), "%s: on_error is 'send' or 'skip'; 'send' is used", self.name)
-        return self._on_error == "skip"
-
-
-explain(_SpanDoor, "take", of_span, line=False)
-
-
-def _show(span: ReadableSpan, attributes: Mapping[str, object]) -> None:
-    """Let a test see which spans and span events passed."""
-    saw(f"span {span.name!r}", attributes)
-    for happened in span.events:
-        saw(f"span event {happened.name!r}", happened.attributes or {})
-
-
-def _identity(span: ReadableSpan) -> str | None:
-    """Return what makes a span one of a kind: its trace and its own number."""
-    context = span.context
-    return None if context is None else f"{context.trace_id:032x}-{context.span_id:016x}"
 
 
 class OCMSpanProcessor(SpanProcessor):
@@ -162,10 +39,13 @@ class OCMSpanProcessor(SpanProcessor):
     """
 
     def __init__(self, *, outbox: Outbox | None = None, on_error: str | None = None) -> None:
-        self._door = _SpanDoor(type(self).__name__, outbox, {}, on_error)
+        with importing:
+            from ocm_otel._span_door import SpanDoor
+            from ocm_otel._unrecorded import unrecorded
+        self._door = SpanDoor(type(self).__name__, outbox, {}, on_error)
         # Asked at each span, so they are known beforehand.
         self._reads_baggage = bool(self._door.baggage_keys)
-        self._looks_closely = self._reads_baggage or _explain.ON
+        self._looks_closely = self._reads_baggage or explaining()
         unrecorded.watch(self, self._door)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -206,7 +86,9 @@ class OCMSpanExporter(SpanExporter):
     """
 
     def __init__(self, *, outbox: Outbox | None = None, **options: object) -> None:
-        self._door = _SpanDoor(type(self).__name__, outbox, options)
+        with importing:
+            from ocm_otel._span_door import SpanDoor
+        self._door = SpanDoor(type(self).__name__, outbox, options)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Take the events of ended spans; what becomes of each event stands in the books."""
@@ -221,3 +103,10 @@ class OCMSpanExporter(SpanExporter):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Return True when all that was accepted is delivered or refused within `timeout_millis`."""
         return self._door.flush_millis(timeout_millis)
+
+
+if explaining():
+    from ocm_otel._explain_doors import explain, of_span
+    from ocm_otel._span_door import SpanDoor
+
+    explain(SpanDoor, "take", of_span, line=False)

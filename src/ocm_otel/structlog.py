@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel._diversion import opened, saw
-from ocm_otel._doors import Door
-from ocm_otel._explain_doors import explain, of_line
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, source, stamped
+from ocm_otel._process import importing
 from ocm_otel._tags import EVENT, KEYWORD_TYPE, NESTED, TYPE, find
+from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
@@ -41,6 +41,8 @@ class OCMProcessor:
     """
 
     def __init__(self, *, outbox: Outbox | None = None) -> None:
+        with importing:
+            from ocm_otel._doors import Door
         self._door = Door(type(self).__name__, outbox)
 
     def __call__(self, logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
@@ -84,4 +86,7 @@ class OCMProcessor:
             books.report((self._door.name, "lost", "rendered"), _MISPLACED, self._door.name, type(line).__name__)
 
 
-explain(OCMProcessor, "__call__", of_line)
+if explaining():
+    from ocm_otel._explain_doors import explain, of_line
+
+    explain(OCMProcessor, "__call__", of_line)

@@ -279,17 +279,17 @@ def test_sigterm_reaches_the_program(emulator: Emulator, tmp_path: Path) -> None
 SWITCH = """
 import logging
 from opentelemetry.trace import NonRecordingSpan
-from ocm_otel import _doors, emit, spans
+from ocm_otel import _doors, _span_door, emit, spans
 emit("logout")
 print(logging.Logger.isEnabledFor.__module__, NonRecordingSpan.set_attribute.__module__,
-      _doors.admit.__module__, spans._SpanDoor.take.__module__)
+      _doors.admit.__module__, _span_door.SpanDoor.take.__module__)
 """
 
 
 def test_the_switch_alone_and_without_it(run: Run) -> None:
     """The variable does the same in any process; without it nothing is told, and nothing is put around anything."""
     off, on = (run(SWITCH, command=[], **{f"{PREFIX}EXPLAIN": value}) for value in ("", "true"))
-    assert off.stdout.split() == ["logging", "opentelemetry.trace.span", "ocm_otel._doors", "ocm_otel.spans"]
+    assert off.stdout.split() == ["logging", "opentelemetry.trace.span", "ocm_otel._doors", "ocm_otel._span_door"]
     assert off.stderr == ""
     assert set(on.stdout.split()) == {"ocm_otel._explain"}
     assert re.fullmatch(r"ocm-otel explain \[\d+\] event logout #0\.1: emit\(\): accepted\n", on.stderr)

@@ -7,14 +7,33 @@ import subprocess
 import sys
 import textwrap
 
-PROGRAM = """
+import pytest
+
+BEGIN = {
+    "patched first": """
     from gevent import monkey
     monkey.patch_all()
+    from ocm_otel import Event, Outbox, Settings
+    outbox = Outbox(Settings.from_env())
+""",
+    "patched when a door was imported, and none was made": """
+    from ocm_otel import OCMSpanProcessor, emit
+    from gevent import monkey
+    monkey.patch_all()
+    from ocm_otel import Event
+    from ocm_otel._shared import shared
+    outbox = shared()
+""",
+    "patched when there was an outbox": """
+    from ocm_otel import Event, Outbox, Settings
+    outbox = Outbox(Settings.from_env())
+    from gevent import monkey
+    monkey.patch_all()
+""",
+}
+PROGRAM = """
     import os, sys
     import gevent
-    from ocm_otel import Event, Outbox, Settings
-
-    outbox = Outbox(Settings.from_env())
 
     def visitor(number):
         for event in range(10):
@@ -31,7 +50,8 @@ PROGRAM = """
 """
 
 
-def test_greenlets_and_a_fork(emulator, tmp_path):
+@pytest.mark.parametrize("begin", BEGIN)
+def test_greenlets_and_a_fork(emulator, tmp_path, begin):
     """20 greenlets with 10 events each, then one event of the parent and one of its child: each arrives once."""
     env = {
         **os.environ,
@@ -41,7 +61,7 @@ def test_greenlets_and_a_fork(emulator, tmp_path):
         "OTEL_EXPORTER_OCM_SHUTDOWN_TIMEOUT": "9000",
     }
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        [sys.executable, "-c", textwrap.dedent(BEGIN[begin] + PROGRAM)],
         env=env,
         capture_output=True,
         text=True,

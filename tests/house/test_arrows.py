@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PROGRAMS = {
     "cli", "_cli_check", "_cli_emulator", "_cli_explain", "_check_call", "_check_process", "_check_spool",
     "_cli_gateway", "_cli_kafka", "_cli_purge", "_cli_refused", "_cli_replay", "_cli_report", "_cli_retry",
-    "_cli_spool", "_census", "_drain", "_pytest_plugin", "_recording", "_replay", "_replay_words", "_terminal", "demo",
-    "emulator", "gateway", "kafka", "testing",
+    "_cli_send", "_cli_settings", "_cli_spool", "_census", "_drain", "_pytest_plugin", "_recording", "_replay",
+    "_replay_words", "_terminal", "demo", "emulator", "gateway", "kafka", "testing",
 }  # fmt: skip
 # The journal on disk.
 SPOOL = {
@@ -58,8 +58,8 @@ OWNED = {
 }  # fmt: skip
 
 DECIDERS = {
-    "_event", "_tags", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer", "_head", "_limit", "_marks",
-    "_courtesy",
+    "_event", "_tags", "_reading", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer", "_head",
+    "_limit", "_marks", "_courtesy",
 }  # fmt: skip
 EFFECTS = {
     "time", "threading", "socket", "os", "pathlib", "asyncio", "logging", "uuid.uuid1", "uuid.uuid4",

@@ -48,10 +48,67 @@ def test_installed_it_takes_nothing_over() -> None:
 
 
 def test_the_doors_open_without_an_http_library() -> None:
-    """Importing every name of the package loads no HTTP library."""
-    look = "import sys; from ocm_otel import *; sys.exit('httpx' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", look], check=False)
-    assert done.returncode == 0
+    """Importing every name of the package loads no HTTP library, and making an outbox no event loop either."""
+    assert "httpx" not in loaded("", "from ocm_otel import *")
+    assert not loaded("", "from ocm_otel import OCMHandler; OCMHandler()") & {"httpx", "asyncio"}
+
+
+def loaded(before: str, then: str) -> set[str]:
+    """Return the modules that a program loads beyond those that it has, by their names."""
+    look = f"import sys\n{before}\nhad = set(sys.modules)\n{then}\nprint(*set(sys.modules) - had)"
+    return set(subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout.split())
+
+
+SDK = "import opentelemetry.trace, opentelemetry.sdk.trace, opentelemetry.sdk._logs"
+#: What each door is beside, and what it may load of ours besides itself: neither the outbox nor the settings.
+DOORS = {
+    "OCMSpanProcessor": (SDK, "spans _diversion _tags"),
+    "OCMSpanExporter": (SDK, "spans _diversion _tags"),
+    "OCMLogRecordProcessor": (SDK, "logs"),
+    "OCMLogExporter": (SDK, "logs"),
+    "OCMSampler": (SDK, "sampling _tags"),
+    "OCMProcessor": ("import structlog", "structlog _diversion _identity _lines _tags"),
+    "OCMHandler": ("import logging, contextlib, contextvars", "logging _diversion _identity _lines _tags"),
+    "OCMInstrumentor": ("import opentelemetry.instrumentation.instrumentor", "instrumentor"),
+    "emit": ("import logging, contextlib", "_emit _tags"),
+}
+ALWAYS = {"ocm_otel", *(f"ocm_otel.{room}" for room in ("_guard", "_process", "_setting", "_values", "_variables"))}
+#: Of the standard library, what any module with types has.
+TYPES = {"typing", "typing.io", "typing.re", "_typing", "__future__"}
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_importing_a_door_loads_little(name: str) -> None:
+    """A door is imported without what delivers, and without anything of the standard library that it may not need."""
+    before, rooms = DOORS[name]
+    found = loaded(before, f"from ocm_otel import {name}")
+    theirs = {module for module in found if module.startswith("opentelemetry.")}
+    ours = {module for module in found if module.startswith("ocm_otel")}
+    assert ours <= ALWAYS | {f"ocm_otel.{room}" for room in rooms.split()}
+    assert {module for module in found - theirs - ours if not module.startswith("importlib")} <= TYPES | {"gc"}
+
+
+def test_the_variables_for_opentelemetry_instrument_load_little() -> None:
+    """The names of our settings, which that command reads in each process that it starts, come without the settings."""
+    found = loaded("import typing, warnings", "import ocm_otel.environment_variables")
+    rooms = {f"ocm_otel.{room}" for room in ("_setting", "_table", "_values", "environment_variables")}
+    assert {module for module in found if not module.startswith("importlib")} <= rooms | TYPES | {"ocm_otel"}
+
+
+@pytest.mark.parametrize(
+    ("words", "rooms"),
+    [
+        ("--version", ""),
+        ("send --help", "_cli_send _event _head _shown _terminal _values _verdict"),
+        ("settings --help", "_cli_settings _guard _setting _settings _table _terminal _values"),
+        ("gateway --help", "_cli_gateway _guard _setting _settings _table _terminal _values"),
+    ],
+)
+def test_a_command_loads_its_own_rooms(words: str, rooms: str) -> None:
+    """One command is started without the rooms of the others."""
+    found = loaded("", f"from ocm_otel.cli import main; main({words.split()}, standalone_mode=False)")
+    ours = {module for module in found if module.startswith("ocm_otel.")}
+    assert ours == {"ocm_otel.cli", *(f"ocm_otel.{room}" for room in rooms.split())}
 
 
 def commands() -> dict[str, click.Command]:
@@ -63,8 +120,10 @@ def commands() -> dict[str, click.Command]:
 def inner(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
     """Return a command and those in it, each with the words by which it is called."""
     found = [(path, command)]
-    for name, one in getattr(command, "commands", {}).items():
-        found += inner(one, f"{path} {name}")
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found += inner(command.get_command(context, name), f"{path} {name}")
     return found
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocm_otel._event import MAX_ENCODED_BYTES, Event
-from ocm_otel._tags import COURSE, ENTITY, EVENT, TYPE, USER, find, read, tags
+from ocm_otel._reading import read
+from ocm_otel._tags import COURSE, ENTITY, EVENT, TYPE, USER, find, tags
 
 ALL = {TYPE: "course-save", COURSE: 7, USER: "ann", ENTITY: "north", EVENT: "e1"}
 

@@ -203,6 +203,7 @@ account.open_set().new(16384)
 ready, done = os.pipe(), os.pipe()
 if os.fork() == 0:
     account.let_go()
+    os.close(done[1])
     os.write(ready[1], b"x")
     os.read(done[0], 1)
     os._exit(0)
