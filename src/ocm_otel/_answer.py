@@ -58,11 +58,11 @@ class Answer:
             NotHTTP: what came cannot be the beginning of an answer.
         """
         if not self._rest and not self.status and (end := data.find(b"\r\n\r\n")) >= 0:
-            head = read_head(data[:end])
-            if head.plain and head.length == len(data) - end - 4 < MOST_BODY and end < MOST_HEAD:
+            head, body = read_head(data[:end]), data[end + 4 :]
+            if head.plain and head.length == len(body) and len(data) < MOST_BODY:
                 # All of it came in one piece, as usual.
-                self.status, _, _, _, _, self.retry_after, self.encoding, _ = head
-                self.reusable, self.body, self.complete = head.keeps, data[end + 4 :], True
+                self.status, self.reusable, self.body, self.complete = head.status, head.keeps, body, True
+                self.retry_after, self.encoding = head.retry_after, head.encoding
                 return True
         self._rest = data if not self._rest else self._rest + data
         while not self.status:

@@ -139,12 +139,11 @@ class Pace:
             start: what `started` returned for this call.
             strikes: how often this event failed before while others were answered.
         """
-        start = start or Start(now, 0, self._period)
-        if self.outlook.state is not _OPEN or verdict.fate not in _GOOD:
-            return self._heard(verdict, now, start, strikes)
+        if start is None or self.outlook.state is not _OPEN or verdict.fate not in _GOOD:
+            return self._heard(verdict, now, start or Start(now, 0, self._period), strikes)
         at, _, period = start
-        self._out -= self._out > 0
-        self._fresh -= period == self._period and self._fresh > 0
+        self._out -= 1
+        self._fresh -= period == self._period
         self._quiet, self._streak, took = now, 0, now - at
         if at >= self._newest:
             self._newest, self._patience = at, 2.0 * took if took > _PATIENCE / 2.0 else _PATIENCE
@@ -204,7 +203,7 @@ class Pace:
         return verdict.reason not in _NO_WAY and self._streak < _STREAK
 
     def _heard_good(self, now: float, start: Start) -> None:
-        """An answer came while the API was not believed to be open."""
+        """An answer came, while the API was not believed to be open, as a rule."""
         outlook = self.outlook
         self._streak = 0
         if start.at >= self._newest:
