@@ -15,9 +15,11 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from ocm_otel._diversion import opened, saw
 from ocm_otel._doors import Door
 from ocm_otel._explain_doors import explain, of_log_record
+from ocm_otel._hidden import hidden
 from ocm_otel._identity import Beside, from_baggage
 from ocm_otel._lines import fresh, of_moment, source, stamped, without_cut_id
 from ocm_otel._tags import EVENT, find
+from ocm_otel._variables import sdk_disabled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,6 +97,8 @@ class OCMLogRecordProcessor(LogRecordProcessor):
 
     def __init__(self, *, outbox: Outbox | None = None) -> None:
         self._door = _LogDoor(type(self).__name__, outbox)
+        if not sdk_disabled():  # then no record comes by, and nobody wants to hear of it
+            hidden.watch(self, self._door)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Take the event of a record; the record stays as it is and is not kept."""

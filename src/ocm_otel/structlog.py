@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ocm_otel._diversion import opened, saw
 from ocm_otel._doors import Door
 from ocm_otel._explain_doors import explain, of_line
+from ocm_otel._hidden import hidden
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, source, stamped
 from ocm_otel._tags import EVENT, KEYWORD_TYPE, NESTED, TYPE, find
@@ -42,6 +43,7 @@ class OCMProcessor:
 
     def __init__(self, *, outbox: Outbox | None = None) -> None:
         self._door = Door(type(self).__name__, outbox)
+        hidden.watch(self, self._door)
 
     def __call__(self, logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
         """Take the event of a line, and return the line: the same object."""
