@@ -241,6 +241,25 @@ def test_a_line_that_structlog_hands_on(
     handler.close()
 
 
+def test_a_line_that_another_door_has_stamped(outbox: Outbox) -> None:
+    """Where a processor of structlog's chain hands lines to OpenTelemetry, they are events before logging hides one."""
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(OCMLogRecordProcessor(outbox=outbox))
+
+    def hand_on(logger: object, name: str, event_dict: Any) -> Any:  # as the official instrumentation does it
+        provider.get_logger("structlog").emit(body=event_dict["event"], attributes=dict(event_dict))
+        return event_dict
+
+    log = structlog.wrap_logger(
+        logging.getLogger("hidden.site"),
+        processors=[hand_on, structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    log.info("saved", **SAVED)
+    provider.shutdown()
+    assert (lost(outbox), outbox.books.snapshot().accepted) == (0, 1)
+
+
 OTHER_DOOR = """
 import structlog
 from ocm_otel import OCMHandler, OCMLogRecordProcessor, Outbox, tags
@@ -303,6 +322,7 @@ own, outbox = standing(), Outbox()
 seen = [same()]
 OCMInstrumentor().instrument(outbox=outbox)
 seen.append(same())
+log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])  # it keeps our processor
 OCMInstrumentor().uninstrument()
 seen.append(same())
 door = OCMProcessor(outbox=outbox)
