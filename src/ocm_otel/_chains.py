@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel._doors import is_shut, last_resort, shut
+from ocm_otel._hidden import hidden
 from ocm_otel._hooks import Hook, when_imported
 from ocm_otel.structlog import OCMProcessor
 
@@ -56,6 +57,7 @@ class Chains:
         if isinstance(chain, list) and self._processor in chain:
             chain.remove(self._processor)
         shut(self._processor)
+        hidden.leave(self._processor)
         self._processor = None
 
     def _begin(self) -> None:

@@ -1,36 +1,30 @@
 """Tags that no door ever sees, told of in a process that explains itself.
 
 They are set on spans that are not recorded, or that have ended, and on lines below their level.
-Nobody is told of these by OpenTelemetry, logging or structlog: what is dropped leaves no trace, and to look would
-cost every untagged span and line. So it is looked only where a person asked, by standing in for the functions that
-drop them. It looks, and changes nothing: each function does what it did.
+Nobody is told of these by OpenTelemetry, logging or structlog: what is dropped leaves no trace. Some are noticed in
+any process (`_unrecorded`, `_hidden`); to look for all would cost every untagged span and line. So it is looked only
+where a person asked, by standing in for the functions that drop them. It looks, and changes nothing: each function
+does what it did.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ocm_otel._explain import named, put_around, safely, tell
+from ocm_otel._explain import ON, named, put_around, safely, tell
+from ocm_otel._hidden import hidden
 from ocm_otel._near import meant_by
 from ocm_otel._tags import TYPE, find
-
-_LEVELS = {
-    "debug": 10, "info": 20, "msg": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "err": 40,
-    "critical": 50, "fatal": 50,
-}  # fmt: skip
-#: How far above a level's check the call with its fields is: `Logger.info`, or an adapter between.
-_NEAREST, _FARTHEST = 3, 6
 
 
 def watch() -> None:
     """Stand in for what drops tags."""
     _watch_spans()
-    put_around(logging.Logger, "isEnabledFor", _asked)
     put_around(logging.LoggerAdapter, "process", _adapted)
-    _watch_structlog()
+    if ON:
+        hidden.explain()
 
 
 # --- spans ---------------------------------------------------------------------------------------------------
@@ -119,52 +113,6 @@ def _started(original: Callable[..., Any], tracer: Any, name: str, *args: Any, *
 # --- lines ---------------------------------------------------------------------------------------------------
 
 
-def _asked(original: Callable[..., bool], logger: Any, level: int) -> bool:
-    enabled = original(logger, level)
-    if not enabled:
-        safely(_below, logger, level)
-    return enabled
-
-
-def _below(logger: Any, level: int) -> None:
-    """Look at the call whose level was asked for, if it is on its way into the log: its fields are its own."""
-    for depth in range(_NEAREST, _FARTHEST):
-        frame = sys._getframe(depth)  # noqa: SLF001 - as logging itself does it to name the caller
-        if frame.f_globals.get("__name__") == "logging":
-            known = frame.f_locals
-            extra = known.get("kwargs", {}).get("extra")
-            if isinstance(extra, Mapping):
-                _tell_below(extra, known.get("msg"), level, f"logger {logger.name}")
-                return
-
-
-def _filtered(original: Callable[..., Any], logger: Any, method: str, line: Any) -> Any:
-    import structlog
-
-    try:
-        return original(logger, method, line)
-    except structlog.DropEvent:
-        safely(_tell_filtered, logger, method, line)
-        raise
-
-
-def _tell_filtered(logger: Any, method: str, line: Any) -> None:
-    """Tell of a line that the filter drops, unless our processor stands before the filter and has seen it."""
-    import structlog
-
-    chain = [getattr(step, "__name__", type(step).__name__) for step in structlog.get_config()["processors"]]
-    at = chain.index("filter_by_level") if "filter_by_level" in chain else 0
-    if "OCMProcessor" not in chain[:at]:
-        _tell_below(line, line.get("event"), _LEVELS.get(method, 0), f"logger {logger.name}")
-
-
-def _tell_below(fields: Mapping[str, object], message: object, level: int, whose: str) -> None:
-    tags = find(fields)
-    if tags is not None:
-        why = f"{logging.getLevelName(level)} is below the level of {whose[:60]}: raise its level, or use emit()"
-        tell("lost", tags[TYPE], named("line", message), why)
-
-
 def _adapted(original: Callable[..., Any], adapter: Any, message: Any, kwargs: Any) -> Any:
     before = kwargs.get("extra")
     done = original(adapter, message, kwargs)
@@ -180,29 +128,3 @@ def _adapted(original: Callable[..., Any], adapter: Any, message: Any, kwargs: A
 
     safely(look)
     return done
-
-
-def _watch_structlog() -> None:
-    """Stand in for the methods of structlog's filtering loggers that do nothing: one class for each level."""
-    import structlog
-
-    put_around(structlog.stdlib, "filter_by_level", _filtered)
-    for lowest in (20, 30, 40, 50):
-        for name, level in _LEVELS.items():
-            for method in (name, f"a{name}"):
-                if level < lowest:
-                    put_around(structlog.make_filtering_bound_logger(lowest), method, _nothing_done(level, lowest))
-
-
-def _nothing_done(level: int, lowest: int) -> Callable[..., Any]:
-    def around(original: Callable[..., Any], logger: Any, event: Any = None, *args: Any, **fields: Any) -> Any:
-        def look() -> None:
-            import structlog
-
-            known = {**structlog.contextvars.get_contextvars(), **structlog.get_context(logger), **fields}
-            _tell_below(known, event, level, f"structlog's logger class, {logging.getLevelName(lowest)}")
-
-        safely(look)
-        return original(logger, event, *args, **fields)
-
-    return around

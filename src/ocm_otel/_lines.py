@@ -50,6 +50,12 @@ def stamped(line: MutableMapping[str, Any], *, stamp: bool) -> str | None:
     return own
 
 
+def is_stamp(event_id: object) -> bool:
+    """Return whether an id was given to a line by a door of this process, which has seen the line then."""
+    token = _tokens.get(os.getpid())
+    return token is not None and isinstance(event_id, str) and event_id.startswith(f"line-{token}-")
+
+
 def without_cut_id(tags: Mapping[str, object], attributes: object) -> Mapping[str, object]:
     """Return the tags without an id that OpenTelemetry's limit of lengths may have cut: what begins alike is not one.
 

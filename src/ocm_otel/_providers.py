@@ -18,6 +18,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 
 from ocm_otel._doors import last_resort, shut
+from ocm_otel._hidden import hidden
 from ocm_otel._hooks import Hook
 from ocm_otel._unrecorded import unrecorded
 from ocm_otel.logs import OCMLogRecordProcessor
@@ -145,7 +146,12 @@ def _add_to_tracers(provider: TracerProvider, outbox: Outbox) -> Callable[[Trace
 def _add_to_loggers(provider: LoggerProvider, outbox: Outbox) -> Callable[[LoggerProvider], None]:
     processor = OCMLogRecordProcessor(outbox=outbox)
     provider.add_log_record_processor(processor)
-    return lambda _: shut(processor)
+
+    def undo(_: LoggerProvider) -> None:
+        shut(processor)
+        hidden.leave(processor)
+
+    return undo
 
 
 #: The process's providers of spans, and of log records.

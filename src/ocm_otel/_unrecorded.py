@@ -7,13 +7,12 @@ look at the names that they are given. A recorded span never comes by here.
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import NonRecordingSpan
 
 from ocm_otel._doors import last_resort
-from ocm_otel._hooks import Hook
+from ocm_otel._hooks import Hook, Wanted
 from ocm_otel._tags import TYPE
 from ocm_otel._variables import sdk_disabled
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
     from ocm_otel._doors import Door
+    from ocm_otel._hooks import Undone
 
 _DROPPED = (
     "%s was set on a span that the sampler had dropped: no event is made of it; let OCMSampler stand around the "
@@ -35,8 +35,7 @@ class Unrecorded:
     """The spans that nobody records, and those who want to hear of a tag on one: the processors, while they live."""
 
     def __init__(self) -> None:
-        self._doors: dict[weakref.ref[SpanProcessor], Door] = {}
-        self._hooks: list[Hook] = []
+        self._wanted: Wanted[Door] = Wanted(self._begin)
 
     def watch(self, processor: SpanProcessor, door: Door) -> None:
         """Book a tag that is set on such a span at the newest of the doors, unless OpenTelemetry is switched off.
@@ -45,23 +44,16 @@ class Unrecorded:
             processor: whose door it is; when nobody has it any more, it is not told.
             door: counts and tells it.
         """
-        if sdk_disabled():  # then there is no other span, and nobody wants to hear of it
-            return
-        self._doors[weakref.ref(processor, self._forget)] = door
-        if not self._hooks:
-            methods = (("set_attribute", self._one), ("set_attributes", self._many), ("add_event", self._event))
-            self._hooks = [Hook(NonRecordingSpan, name, around) for name, around in methods]
+        if not sdk_disabled():  # then there is no other span, and nobody wants to hear of it
+            self._wanted.add(processor, door)
 
     def leave(self, processor: SpanProcessor) -> None:
         """Tell a processor no more; with the last one the methods are again what they were."""
-        self._forget(weakref.ref(processor))
+        self._wanted.remove(processor)
 
-    def _forget(self, processor: weakref.ref[SpanProcessor]) -> None:
-        self._doors.pop(processor, None)
-        if not self._doors:
-            for hook in self._hooks:
-                hook.undo()
-            self._hooks.clear()
+    def _begin(self) -> list[Undone]:
+        methods = (("set_attribute", self._one), ("set_attributes", self._many), ("add_event", self._event))
+        return [Hook(NonRecordingSpan, name, around) for name, around in methods]
 
     def _one(self, original: Callable[..., Any], span: Any, key: str, value: Any) -> Any:
         if key == TYPE:
@@ -82,7 +74,7 @@ class Unrecorded:
 
     def _noticed(self, span: Any) -> None:
         try:
-            door = next(reversed(self._doors.values()), None)
+            door = next(reversed(self._wanted.listeners()), None)
             if door is not None and not door.shut:
                 context = span.get_span_context()
                 dropped = context.is_valid and not context.is_remote

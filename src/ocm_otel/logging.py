@@ -26,8 +26,9 @@ class OCMHandler(logging.Handler):
 
     ``log.info("saved", extra={"ocm.event_type": "course-save", "ocm.course_id": 7})``; nested
     (``extra={"ocm": {"event_type": …}}``) and keywords (``extra={"ocm_event_type": …}``) do as well.
-    A line below its logger's level reaches no handler, so it is no event either. A tagged line without an
-    ``ocm.event_id`` is given one, by which other doors know it, unless the setting ``stamp_event_id`` says no.
+    A line below its logger's level reaches no handler, so it is no event either, but counted as lost. A tagged line
+    without an ``ocm.event_id`` is given one, by which other doors know it, unless the setting ``stamp_event_id``
+    says no.
 
     Args:
         level: lines below it are not looked at.
@@ -35,17 +36,33 @@ class OCMHandler(logging.Handler):
     """
 
     def __init__(self, level: int | str = logging.NOTSET, *, outbox: Outbox | None = None) -> None:
-        super().__init__(level)
+        super().__init__()
         with importing:
             from ocm_otel._doors import Door
+            from ocm_otel._hidden import hidden
         self._door = Door(type(self).__name__, outbox)
+        self.setLevel(level)
+        self._hidden = hidden
+        hidden.watch(self, self._door)
+
+    def setLevel(self, level: int | str) -> None:  # noqa: N802 - logging's own name
+        """Look at no line below a level; logging goes on to bring them, so that a tag on one can be counted.
+
+        Args:
+            level: the level; the attribute `level` stays ``NOTSET``.
+        """
+        super().setLevel(level)
+        self._lowest, self.level = self.level, logging.NOTSET
 
     def createLock(self) -> None:  # noqa: N802 - logging's own name
         """Make no lock: there is no stream to guard, and the outbox may log while it holds its own."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Pass a line that the filters let through to `emit`, without a lock around it."""
+        """Pass a line that level and filters let through to `emit`, without a lock around it."""
+        if record.levelno < self._lowest:
+            self._hidden.below(record, self._door.name, self._lowest)
+            return False
         passed: Any = self.filter(record)
         if passed:  # since Python 3.12 a filter may give another record in place of this one
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)

@@ -12,7 +12,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 
 from ocm_otel._process import importing
-from ocm_otel._variables import explaining
+from ocm_otel._variables import explaining, sdk_disabled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +34,11 @@ class OCMLogRecordProcessor(LogRecordProcessor):
 
     def __init__(self, *, outbox: Outbox | None = None) -> None:
         with importing:
+            from ocm_otel._hidden import hidden
             from ocm_otel._log_door import LogDoor
         self._door = LogDoor(type(self).__name__, outbox)
+        if not sdk_disabled():  # then no record comes by, and nobody wants to hear of it
+            hidden.watch(self, self._door)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Take the event of a record; the record stays as it is and is not kept."""

@@ -19,6 +19,7 @@ from ocm_otel._variables import explaining
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
+    from ocm_otel._doors import Door
     from ocm_otel._outbox import Outbox
 
 
@@ -28,7 +29,43 @@ _MISPLACED = (
 )
 
 
-class OCMProcessor:
+class _Handed(type):
+    """The class of a processor that is handed out as a function, for that is what structlog calls at half the cost.
+
+    Most lines only pass by, and to call an object costs as much as to look at one of them does. `isinstance` knows the
+    function. Of a class of one's own, and in a process that explains itself, the object is handed out.
+    """
+
+    if not TYPE_CHECKING:  # whoever checks types sees a class like any other
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            made = super().__call__(*args, **kwargs)
+            with importing:
+                from ocm_otel._hidden import hidden
+            door = made._door  # noqa: SLF001 - of this very class
+            handed = _function(made, door) if cls is OCMProcessor and not explaining() else made
+            hidden.watch(handed, door)
+            return handed
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return super().__instancecheck__(getattr(instance, "_processor", instance))
+
+
+def _function(processor: OCMProcessor, door: Door) -> Any:
+    """Return a function that does as a processor does, and sees with as little as can be that a line has no tag."""
+
+    def process(logger: WrappedLogger, method_name: str, event_dict: Any) -> Any:
+        line = event_dict
+        if line.__class__ is dict and TYPE not in line and KEYWORD_TYPE not in line and NESTED not in line:
+            return line
+        return processor(logger, method_name, line)
+
+    process.__name__ = process.__qualname__ = type(processor).__name__
+    vars(process).update(_processor=processor, _door=door)
+    return process
+
+
+class OCMProcessor(metaclass=_Handed):
     """Makes an event of each structlog line that bears an event type; never raises, never drops a line.
 
     ``log.info("saved", **tags("course-save", course_id=7))``; nested (``ocm={"event_type": …}``) and
@@ -48,8 +85,6 @@ class OCMProcessor:
     def __call__(self, logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
         """Take the event of a line, and return the line: the same object."""
         line: Any = event_dict
-        if type(line) is dict and TYPE not in line and KEYWORD_TYPE not in line and NESTED not in line:
-            return event_dict  # most lines, with as little as can be
         try:
             if isinstance(line, Mapping):
                 tags = find(line)

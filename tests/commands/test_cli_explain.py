@@ -196,14 +196,14 @@ def test_what_became_of_lines(run: Run, emulator: Emulator, tmp_path: Path) -> N
     }  # fmt: skip
     assert sorted(event["type"] for event in emulator.events()) == ["line", "plain", "record", "seen"]
     for said in (
-        "line 'below': INFO is below the level of logger site: raise its level, or use emit()",
+        "line 'below': INFO is below the level of logger 'site', WARNING, inherited from the root logger: call setLev",
         "line 'typo': 'ocm_event-type' is no tag: ocm.event_type is",
         "line 'adapted': a LoggerAdapter puts its own extra in place of the call's",
         "tags in the body of a log record are not searched for",
         "line 'below': INFO is below the level of structlog's logger class, WARNING",
         "line 'bound': DEBUG is below the level of structlog's logger class, WARNING",
         "line 'typo': ocm has 'type', and no event_type",
-        "line 'filtered': INFO is below the level of logger site",
+        "line 'filtered': INFO is below the level of logger 'site', WARNING, inherited from the root logger: put OCMPr",
         "OCMProcessor got a rendered line (of type str)",
     ):
         assert said in done.stderr, said
@@ -281,7 +281,7 @@ import logging
 from opentelemetry.trace import NonRecordingSpan
 from ocm_otel import _doors, _span_door, emit, spans
 emit("logout")
-print(logging.Logger.isEnabledFor.__module__, NonRecordingSpan.set_attribute.__module__,
+print(logging.LoggerAdapter.process.__module__, NonRecordingSpan.set_attribute.__module__,
       _doors.admit.__module__, _span_door.SpanDoor.take.__module__)
 """
 

@@ -401,3 +401,29 @@ def test_nothing_raised_in_the_processor_reaches_the_application(broken, caplog)
     assert all(processor(None, "info", line) is line for _ in range(3))
     assert broken.books.snapshot().reasons == {"failed_door": {"RuntimeError": 3}}
     assert len(caplog.records) == 1
+
+
+class Counting(OCMProcessor):
+    """A processor of a class of the user's own."""
+
+    lines = 0
+
+    def __call__(self, logger, method_name, event_dict):
+        self.lines += 1
+        return super().__call__(logger, method_name, event_dict)
+
+
+@pytest.mark.parametrize("kind", [OCMProcessor, Counting])
+def test_the_processor_is_one_of_its_class(memory, kind):
+    """Whatever is handed out for speed, it is known by its class and its name, and a class of one's own is called."""
+    processor = kind(outbox=memory)
+    assert isinstance(processor, kind)
+    assert isinstance(processor, OCMProcessor)
+    assert not isinstance(len, OCMProcessor)
+    assert getattr(processor, "__name__", type(processor).__name__) == kind.__name__
+    for line in ({"event": "saved"}, {"event": "saved", **SAVED}):
+        assert processor(None, "info", event_dict=line) is line
+    assert len(memory.events) == 1
+    assert kind is OCMProcessor or processor.lines == 2
+    with pytest.raises(TypeError):
+        kind(memory)
