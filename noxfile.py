@@ -37,6 +37,8 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
+# Tests start programs by the hundred; without compiled modules each of them would compile OpenTelemetry anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A person has the Pythons that they have; in CI a missing one is a failure, not a skipped session.
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
 
