@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 _REST = 1.0
 #: How often it is looked for answers before calls are given up; some dozens are seen at a time.
 _LOOKS = 32
+#: While answers come at such intervals, seconds, a new event waits for the next one: it would cost its thread a call of
+#: the system to wake the worker, and with it the interpreter.
+_NAP = 0.004
 
 
 class Worker:
@@ -71,7 +74,7 @@ class Worker:
         self._poller = Poller()
         self._carrier = Carrier(client, self._poller, books, self._answered, self._post, timeout=timeout)
         self._courtesy = Courtesy()
-        self._asleep = False
+        self._asleep = self._brisk = False
         self._not_before = -math.inf
         self._stopped = False
         self._thread: Joinable | None = None
@@ -191,7 +194,8 @@ class Worker:
         rest = self._courtesy.rest(began, now, sleeps() - slept)
         if rest and self._courier.under_way and not self._courier.awaited:
             time.sleep(rest)
-        self._asleep = True
+        nap = _NAP if self._brisk and self._courier.under_way else math.inf
+        self._asleep = nap == math.inf
         if self._courier.has_ready():
             self._asleep = False  # a further event would not change what we wait for
         now = time.monotonic()
@@ -199,8 +203,9 @@ class Worker:
         if not self._courier.awaited:
             wait = max(wait, self._not_before - now)
         idle = self._courier.under_way == 0 and wait == math.inf
-        self._take_in(min(wait, end - now, self._next_watch - now))
+        came = self._take_in(min(wait, end - now, self._next_watch - now, nap))
         self._asleep = False
+        self._brisk = came and time.monotonic() - now < _NAP
         if idle and self._delay and self._courier.has_ready():
             self._not_before = time.monotonic() + self._delay
 

@@ -60,7 +60,7 @@ class OCMHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Pass a line that level and filters let through to `emit`, without a lock around it."""
-        if record.levelno < self._lowest:
+        if self._lowest and (record.levelno or 0) < self._lowest:  # one that was made by hand may have no level
             self._hidden.below(record, self._door.name, self._lowest)
             return False
         passed: Any = self.filter(record)

@@ -363,6 +363,24 @@ def test_held_up_past_the_time_of_its_calls(wire, make_outbox):
     assert (now.delivered, now.ambiguous, len(server.requests)) == (5, 0, 5)
 
 
+def test_an_event_behind_a_call_that_hangs(wire, make_outbox):
+    """While answers come thick nobody is woken for a new event; where none comes any more it goes out all the same."""
+
+    def behave(peer):
+        while head := peer.request():
+            if b"user_id=hangs" in head:
+                peer.until_closed()
+            peer.say(OK)
+
+    outbox = make_outbox(wire(behave).url, timeout=60_000)
+    outbox.put(Event("a", user_id="hangs"))
+    end = time.monotonic() + 60
+    for number in range(60):
+        outbox.put(Event("a", user_id=number))
+        while outbox.books.snapshot().delivered <= number:  # and not a moment longer
+            assert time.monotonic() < end, f"event {number} stays where it is"
+
+
 def test_from_a_logging_handler(emulator, outbox):
     """A handler that tells an event of each of our messages, in whatever thread, neither hangs nor loses any."""
     heard, door = [], OCMHandler(outbox=outbox)
