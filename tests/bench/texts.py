@@ -79,12 +79,12 @@ interpreter with it.""",
 The 99th percentile of a request moves as much between two blocks in which nothing goes out ("once more") as the goal
 allows for. What is ours in it is `put`, which takes 5 µs in a loop and 50 after a pause, from cold caches.""",
     "million": """\
-Where a million wait, each is read from memory that no cache holds and that has to be mapped first; how much of the
-difference is that, and how much is the machine, whose runs differ by a third, was not found out.""",
+Where a million wait, each is read from memory that has to be mapped first. How much of the difference that is, and how
+much the machine's own, was not found out.""",
     "growth": """\
-What takes part here is compared within one run, one after the other, on a machine whose speed moves by a third from
-minute to minute: an hour before, the same rows were 1.11 (64 doors), 0.90 and 1.00 times.""",
+What takes part here is measured one after the other, so that a machine whose speed changes from minute to minute shows
+as a cost that grows, or shrinks.""",
     "import": """\
 What a door's import takes beside the SDK is mostly modules of the SDK's that a processor derives from and that the SDK
-alone does not load; our own take some 2.4 ms (`python -X importtime`). The figures of two runs differ by ten.""",
+alone does not load; our own take some 2.4 ms (`python -X importtime`).""",
 }
