@@ -12,8 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ocm_otel._clean import InvalidEvent
     from ocm_otel._emit import emit
-    from ocm_otel._event import Event, InvalidEvent
+    from ocm_otel._event import Event
     from ocm_otel._outbox import Outbox
     from ocm_otel._settings import Settings
     from ocm_otel._tags import tags
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Event": "_event",
-    "InvalidEvent": "_event",
+    "InvalidEvent": "_clean",
     "OCMHandler": "logging",
     "OCMInstrumentor": "instrumentor",
     "OCMLogExporter": "logs",

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ocm_otel import _check_call, _check_spool, _check_switches, _check_versions
-from ocm_otel._event import Event, InvalidEvent
+from ocm_otel._clean import InvalidEvent
+from ocm_otel._event import Event
 from ocm_otel._findings import OK, PROBLEM, WARNING, Finding, fine, problem
 from ocm_otel._setting import PREFIX
 from ocm_otel._settings import Settings, origin

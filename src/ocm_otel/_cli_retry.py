@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl
 
 import click
 
+from ocm_otel._clean import InvalidEvent
 from ocm_otel._cli_refused import IDS, choose, opened
-from ocm_otel._event import Event, InvalidEvent
+from ocm_otel._event import Event
 from ocm_otel._refused import AMBIGUOUS, DOUBTFUL, IN_DOUBT, RefusedFile, identity
 from ocm_otel._tally import AMBIGUOUS as UNANSWERED
 from ocm_otel._tally import DELIVERED, Tally

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocm_otel._event import Event, InvalidEvent
+from ocm_otel._clean import InvalidEvent
+from ocm_otel._event import Event
 from ocm_otel._terminal import plain, strict_settings, write_json, wrong_use
 from ocm_otel._values import SettingsError
 from ocm_otel._verdict import Fate, Verdict

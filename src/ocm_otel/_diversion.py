@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ocm_otel._event import Event, InvalidEvent
+    from ocm_otel._clean import InvalidEvent
+    from ocm_otel._event import Event
 
 
 class Diversion(Protocol):

@@ -17,14 +17,14 @@ from ocm_otel._books import Books
 from ocm_otel._diversion import fault as tell_diversion
 from ocm_otel._diversion import opened
 from ocm_otel._identity import NOTHING_BESIDE, Beside, completed
-from ocm_otel._reading import read
+from ocm_otel._reading import read, usual_query
 from ocm_otel._shared import shared
 from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ocm_otel._event import InvalidEvent
+    from ocm_otel._clean import InvalidEvent
     from ocm_otel._outbox import Outbox
     from ocm_otel._reading import Reading
 
@@ -56,7 +56,10 @@ def admit(
     Returns:
         True when the outbox took the event.
     """
-    event = judge(outbox, tags, event_id, beside).event
+    found = tags if beside is None else completed(tags, outbox.settings, beside)
+    if query := usual_query(found):
+        return outbox.accept(query, event_id)
+    event = _judged(outbox, found, event_id).event
     return event is not None and outbox.put(event)
 
 
@@ -65,8 +68,11 @@ def judge(outbox: Outbox, tags: Mapping[str, object], event_id: str | None, besi
 
     The arguments are those of `admit`.
     """
-    found = tags if beside is None else completed(tags, outbox.settings, beside)
-    reading = read(found, event_id=event_id)
+    return _judged(outbox, tags if beside is None else completed(tags, outbox.settings, beside), event_id)
+
+
+def _judged(outbox: Outbox, tags: Mapping[str, object], event_id: str | None) -> Reading:
+    reading = read(tags, event_id=event_id)
     event, faults = reading
     for fault in faults:
         _tell(outbox.books, fault, usable=event is not None)

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ocm_otel._event import Event
-
 #: Refused events that a journal in memory keeps to look at.
 MOST_REFUSED = 1_000
 
@@ -72,13 +70,14 @@ class Journal(Protocol):
 
     watch_every: float | None
 
-    def append(self, event: Event, at: float, accepted: Callable[[], object]) -> str:
-        """Keep `event`, as safely as this journal can, and let it be taken; from any thread, never waits.
+    def append(self, query: str, at: float, accepted: Callable[[], object], event_id: str | None = None) -> str:
+        """Keep an event, as safely as this journal can, and let it be taken; from any thread, never waits.
 
         Args:
-            event: what happened.
+            query: the event as it is sent, `Event.query`.
             at: now, wall clock, seconds since 1970.
             accepted: called once the event is kept and before anybody can take it, to book it.
+            event_id: the event's own identity, if it has one.
 
         Returns:
             Nothing if it is kept, else the reason why not, as the books name it.
@@ -144,15 +143,15 @@ class MemoryJournal:
         self._closed = False
         self._refused: deque[Refused] = deque(maxlen=MOST_REFUSED)
 
-    def append(self, event: Event, at: float, accepted: Callable[[], object]) -> str:
-        """Keep `event`; "queue-full" if there is no room. Threads at once may overstep the bound by one each."""
+    def append(self, query: str, at: float, accepted: Callable[[], object], event_id: str | None = None) -> str:
+        """Keep an event; "queue-full" if there is no room. Threads at once may overstep the bound by one each."""
         if self._closed:
             return "closed"
         if len(self._ready) + self._lent >= self._most:
             return "queue-full"
         number = next(self._numbers)
         accepted()
-        self._ready.append(Entry(number, event.query(), at))
+        self._ready.append(Entry(number, query, at))
         return ""
 
     def take(self) -> Entry | None:

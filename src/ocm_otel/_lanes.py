@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ocm_otel._account import Account
     from ocm_otel._books import Books
-    from ocm_otel._event import Event
     from ocm_otel._ledgerset import LedgerSet
 
 #: Bytes of a process's first ledger, about 2,500 events; each further one is half as large as all before, up to
@@ -83,15 +82,15 @@ class Lanes:
 
     # --- any thread ---------------------------------------------------------------------------------------
 
-    def append(self, event: Event, at: float, accepted: Callable[[], object]) -> str:
-        """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
+    def append(self, query: str, at: float, accepted: Callable[[], object], event_id: str | None = None) -> str:
+        """Write an event to a ledger; returns why it could not be, or nothing if it was."""
         closed = self._closed
         if closed:
             return closed
-        record = encode(event.query(), at, event.event_id)
+        record = encode(query, at, event_id)
         try:
-            lane = self._free.pop() if self._free else None
-        except IndexError:  # somebody else took the last one in between
+            lane: Ledger | None = self._free.pop()
+        except IndexError:  # there is none yet, or others write to all there are
             lane = None
         try:
             if lane is None or not lane.append(record):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ocm_otel._books import Books
 from ocm_otel._courier import Courier
 from ocm_otel._diversion import diverted, opened
+from ocm_otel._event import Event
 from ocm_otel._journals import open_journal, open_pace, usable_key
 from ocm_otel._meters import observe
 from ocm_otel._process import here, importing, on_sigterm, register
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from ocm_otel._client import Client
-    from ocm_otel._event import Event
     from ocm_otel._httpx import Transport
     from ocm_otel._journal import Journal, Refused
     from ocm_otel._pace import Pace
@@ -80,7 +80,7 @@ class Outbox:
         self._accepted = self.books.counter("accepted")
         for text in [*said, *hindrances()]:
             self.books.report(text, "%s", text)
-        self._spent = 0.0
+        self._spent, self._veil = 0.0, self.settings.user_id_hash_key or ""
         self._key = usable_key(self.settings, self.books, said, real=self._transport is None)
         self._closed = self._closed or ("" if self._key else "no-key")
         observe(self, self._meter_provider)
@@ -114,31 +114,44 @@ class Outbox:
             in the books counts this one. False if the event is not accepted: the queue is full, there is no key,
             or the outbox is closed. It is then counted in the books as turned away, with the reason.
         """
+        try:
+            query, event_id = event.query(), event.event_id
+        except Exception as error:  # noqa: BLE001 - the border to the application: what is no event, say
+            return self._turned_away(f"failed-{type(error).__name__}")
+        return self.accept(query, event_id)
+
+    def accept(self, query: str, event_id: str | None) -> bool:
+        """Do as `put` with an event of which only `Event.query` and its id are at hand, as in a door."""
         here()
         if opened and (instead := diverted(self)) is not None:
-            return instead.take(event)
-        event_id, reason = getattr(event, "event_id", None), "failed"
-        if isinstance(event_id, str) and not self._recent.claim(event_id):
+            return instead.take(Event.from_query(query, event_id))
+        if self._veil:
+            query = Event.from_query(query).veiled(self._veil).query()
+        if event_id is not None and not self._recent.claim(event_id):
             self.books.add("duplicate", "event_id")
             return True
+        reason = "failed"
         try:
-            event = event.veiled(veil) if (veil := self.settings.user_id_hash_key) else event
-            reason = self._closed or self._journal.append(event, time.time(), self._accepted)
-        except Exception as error:  # noqa: BLE001 - the border to the application: what is no event, say
+            reason = self._closed or self._journal.append(query, time.time(), self._accepted, event_id)
+        except Exception as error:  # noqa: BLE001 - the border to the application
             reason = f"failed-{type(error).__name__}"
         finally:
-            if isinstance(event_id, str):
+            if event_id is not None:
                 self._recent.forget(event_id) if reason else self._recent.keep(event_id)
         if reason:
-            if self._closed:
-                self.books.add("turned_away", reason)
-            else:
-                self.books.turn_away(reason, self._journal.waiting())
-            return False
+            return self._turned_away(reason)
         if self.books.turning_away:
             self.books.has_room()
         self._worker.wake()
         return True
+
+    def _turned_away(self, reason: str) -> bool:
+        """Book an event that is not accepted; returns False."""
+        if self._closed:
+            self.books.add("turned_away", reason)
+        else:
+            self.books.turn_away(reason, self._journal.waiting())
+        return False
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was accepted before is settled.

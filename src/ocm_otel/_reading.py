@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocm_otel._event import Event, InvalidEvent, clean_id, clean_type, event_of
+from ocm_otel._clean import SHORT, InvalidEvent, clean_id, clean_type
+from ocm_otel._event import PLAIN, Event, event_of, known_course, known_entity, known_type
 from ocm_otel._tags import COURSE, ENTITY, EVENT, TYPE, USER
 
 if TYPE_CHECKING:
@@ -28,6 +29,37 @@ class Reading(NamedTuple):
     faults: Sequence[InvalidEvent]
 
 
+def usual_query(tags: Mapping[str, object]) -> str:
+    """Return the query of the event that the tags describe, if they are as most are; an empty text if not.
+
+    It says what `Event.query` says of what `read` returns, and costs a third of that. As most are: texts and whole
+    numbers, a user's id a text that goes into a query as it is, a course event with a course, no id of the event's own.
+    """
+    get = tags.get
+    kind, course_id, user_id, entity_id = get(TYPE), get(COURSE), get(USER), get(ENTITY)
+    if type(kind) is not str or get(EVENT) is not None:
+        return ""
+    try:
+        query = "type=" + known_type(kind)[1]
+        if course_id is not None:
+            if type(course_id) is not str and type(course_id) is not int:
+                return ""
+            query += "&course_id=" + known_course(course_id)[1]
+        elif kind.startswith("course-"):
+            return ""
+        if user_id is not None:
+            if type(user_id) is not str or len(user_id) >= SHORT or not PLAIN(user_id):
+                return ""
+            query += "&user_id=" + user_id
+        if entity_id is not None:
+            if type(entity_id) is not str and type(entity_id) is not int:
+                return ""
+            query += "&entity_id=" + known_entity(entity_id)[1]
+    except InvalidEvent:
+        return ""
+    return query
+
+
 def read(tags: Mapping[str, object], *, event_id: str | None = None) -> Reading:
     """Return the event that the tags describe and what was wrong with them; None stands for no value.
 
@@ -38,7 +70,8 @@ def read(tags: Mapping[str, object], *, event_id: str | None = None) -> Reading:
     get = tags.get
     own = get(EVENT)
     try:
-        event = event_of(get(TYPE), get(COURSE), get(USER), get(ENTITY), event_id if own is None else own)
+        own = event_id if own is None else clean_id(own, EVENT)
+        event = event_of(get(TYPE), get(COURSE), get(USER), get(ENTITY), own)
     except Exception:  # noqa: BLE001 - a foreign value's own code may raise anything; told by _mend
         return _mend(tags, event_id)
     return Reading(event, ())

@@ -26,7 +26,6 @@ PURGED = b"purged "
 #: A record is shorter: an event's query has at most 8,100 bytes, its id 2,000.
 LONGEST_RECORD = 11_000
 
-_PLAIN = re.compile(r"[\w.:/@-]+", re.ASCII)
 _MARKS = frozenset((OWED, SENT, SETTLED))
 _NOT_ZERO = re.compile(rb"[^\x00]")
 _END = re.compile(rb"[\n\x00]")
@@ -55,10 +54,12 @@ class Record(NamedTuple):
 
 def encode(query: str, at: float, event_id: str | None = None) -> bytes:
     """Return the record of an event that is owed."""
-    payload = b"%.3f %b" % (at, query.encode("ascii"))  # faster than a text that is encoded afterwards
-    if event_id is not None:
-        name = event_id if _PLAIN.fullmatch(event_id) else quote(event_id, safe="")
-        payload = b"%b %b" % (payload, name.encode("ascii"))
+    if event_id is None:
+        payload = b"%.3f %b" % (at, query.encode("ascii"))  # faster than a text that is encoded afterwards
+    else:
+        plain = event_id.isascii() and event_id.isprintable() and " " not in event_id and "%" not in event_id
+        name = event_id if plain else quote(event_id, safe="")
+        payload = b"%.3f %b %b" % (at, query.encode("ascii"), name.encode("ascii"))
     return b"+ %08x %d %b\n" % (crc32(payload), len(payload), payload)
 
 

@@ -136,4 +136,4 @@ def _show(span: ReadableSpan, attributes: Mapping[str, object]) -> None:
 def _identity(span: ReadableSpan) -> str | None:
     """Return what makes a span one of a kind: its trace and its own number."""
     context = span.context
-    return None if context is None else f"{context.trace_id:032x}-{context.span_id:016x}"
+    return None if context is None else "%032x-%016x" % (context.trace_id, context.span_id)  # noqa: UP031 - a third faster

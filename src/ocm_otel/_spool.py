@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ocm_otel._account import Account
     from ocm_otel._books import Books
-    from ocm_otel._event import Event
     from ocm_otel._ledger import Ledger
     from ocm_otel._ledgerset import LedgerSet
 
@@ -50,16 +49,13 @@ class Spool:
         self._account, self._books, self._learn = account, books, learn
         self._refused, self._tally = RefusedFile(account.path), tally or NoTally()
         self._lanes = Lanes(account, books, most_bytes=most_bytes, sync=sync, clock=clock)
+        self.append = self._lanes.append  # from any thread
         self._backlog: deque[Ledger] = deque()  # full or adopted ones with records to be read
         self._homes: dict[Ledger, LedgerSet] = {}  # of the adopted ones
         self._adopted = self._taken = self._ended = 0
         self._let_go = False
 
     # --- any thread ---------------------------------------------------------------------------------------
-
-    def append(self, event: Event, at: float, accepted: Callable[[], object]) -> str:
-        """Write `event` to a ledger; returns why it could not be, or nothing if it was."""
-        return self._lanes.append(event, at, accepted)
 
     def waiting(self) -> int:
         """Return how many entries are not settled; a moment too many rather than one too few."""

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
+from ocm_otel._clean import clean_id, clean_type
 from ocm_otel._differences import NearMiss, differing, explain, near_misses, shown, worded
 from ocm_otel._diversion import divert
-from ocm_otel._event import Event, clean_id, clean_type
+from ocm_otel._event import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ocm_otel._event import InvalidEvent
+    from ocm_otel._clean import InvalidEvent
     from ocm_otel._outbox import Outbox
     from ocm_otel.emulator import Emulator
 

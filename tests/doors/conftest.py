@@ -36,6 +36,9 @@ class Memory:
         self.events.append(event)
         return True
 
+    def accept(self, query: str, event_id: str | None) -> bool:
+        return self.put(Event.from_query(query, event_id))
+
     def flush(self, timeout: float | None = None) -> bool:
         self.flushed.append(timeout)
         return True

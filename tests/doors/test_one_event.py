@@ -376,9 +376,9 @@ class FullOnce(MemoryJournal):
 
     full = True
 
-    def append(self, event: Event, at: float, accepted: Callable[[], None]) -> str:
+    def append(self, query: str, at: float, accepted: Callable[[], object], event_id: str | None = None) -> str:
         full, self.full = self.full, False
-        return "queue-full" if full else super().append(event, at, accepted)
+        return "queue-full" if full else super().append(query, at, accepted, event_id)
 
 
 def test_what_was_turned_away_may_come_again(emulator):

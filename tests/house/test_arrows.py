@@ -58,8 +58,8 @@ OWNED = {
 }  # fmt: skip
 
 DECIDERS = {
-    "_event", "_tags", "_reading", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer", "_head",
-    "_limit", "_marks", "_courtesy",
+    "_event", "_clean", "_tags", "_reading", "_verdict", "_outlook", "_pace", "_concert", "_courier", "_answer",
+    "_head", "_limit", "_marks", "_courtesy",
 }  # fmt: skip
 EFFECTS = {
     "time", "threading", "socket", "os", "pathlib", "asyncio", "logging", "uuid.uuid1", "uuid.uuid4",

@@ -57,7 +57,7 @@ class World:
 
     def put(self, name, type="course-click"):
         event = Event(type, user_id=name)
-        return self.journal.append(event, self.now, lambda: self.books.add("accepted")) == ""
+        return self.journal.append(event.query(), self.now, lambda: self.books.add("accepted")) == ""
 
     def at(self, time, action):
         heapq.heappush(self._agenda, (time, next(self._order), action))
@@ -441,7 +441,7 @@ def test_fates_are_all_known():
 def waiting_courier(*, at, in_doubt=False, **options):
     """Return a courier over one event that was accepted at `at`, its journal and its books."""
     books, journal = Books(), MemoryJournal(10)
-    journal.append(Event("course-save", course_id=7, user_id="ann"), at, lambda: books.add("accepted"))
+    journal.append(Event("course-save", course_id=7, user_id="ann").query(), at, lambda: books.add("accepted"))
     entry = journal.take()
     assert entry is not None
     entry.in_doubt = in_doubt

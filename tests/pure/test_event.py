@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import enum
+import pickle
 import uuid
 from decimal import Decimal
 from urllib.parse import parse_qsl
@@ -11,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocm_otel._event import MAX_ENCODED_BYTES, Event, InvalidEvent
+from ocm_otel._clean import MAX_ENCODED_BYTES, InvalidEvent
+from ocm_otel._event import Event
 from ocm_otel._shown import show
 
 NAME = "Maximiliane-Musterfrau@example.test"
@@ -137,3 +141,16 @@ def test_which_event_lacks_a_course():
 def test_the_identity_stays_at_home():
     """The event's own id never reaches the API."""
     assert "e-1" not in Event("a", user_id=7, event_id="e-1").query()
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda event: pickle.loads(pickle.dumps(event)), dataclasses.replace],
+    ids=["copy", "deepcopy", "pickle", "replace"],
+)
+def test_a_copy_is_the_same_event(again):
+    """A copy of an event, from another process too, equals it and is sent as it is; its fields are its five values."""
+    event = Event("course-save", course_id=7, user_id="a b", event_id="e1")
+    same = again(event)
+    assert (same, hash(same), same.query(), same.event_id) == (event, hash(event), event.query(), "e1")
+    assert list(dataclasses.asdict(same)) == ["type", "course_id", "user_id", "entity_id", "event_id"]

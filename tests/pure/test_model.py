@@ -140,7 +140,8 @@ class History:
         """Put one event in; only a full journal turns it away."""
         home = self.processes[process % self.many]
         name = f"e{len(self.events)}"
-        reason = home.journal.append(Event("course-click", user_id=name), self.now, lambda: home.books.add("accepted"))
+        query = Event("course-click", user_id=name).query()
+        reason = home.journal.append(query, self.now, lambda: home.books.add("accepted"))
         assert (reason == "queue-full") == (len(home.owed()) >= CAPACITY)
         if not reason:
             self.events[name] = Known(home)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocm_otel._event import MAX_ENCODED_BYTES, Event
-from ocm_otel._reading import read
+from ocm_otel._clean import MAX_ENCODED_BYTES
+from ocm_otel._event import Event
+from ocm_otel._reading import read, usual_query
 from ocm_otel._tags import COURSE, ENTITY, EVENT, TYPE, USER, find, tags
 
 ALL = {TYPE: "course-save", COURSE: 7, USER: "ann", ENTITY: "north", EVENT: "e1"}
@@ -201,6 +202,44 @@ def test_whose_identity(own, expected, faults):
     made = read({TYPE: "menu-click", EVENT: own}, event_id="record")
     assert made.event.event_id == expected
     assert len(made.faults) == faults
+
+
+@pytest.mark.parametrize(
+    ("fields", "query"),
+    [
+        ({TYPE: "course-save", COURSE: 7, USER: "ann"}, "type=course-save&course_id=7&user_id=ann"),
+        ({TYPE: "course-save", COURSE: "7", ENTITY: 12}, "type=course-save&course_id=7&entity_id=12"),
+        ({TYPE: "a&b", ENTITY: "n th", EVENT: None}, "type=a%26b&entity_id=n%20th"),
+        ({TYPE: " menu-click ", COURSE: " 7"}, "type=menu-click&course_id=7"),
+        ({TYPE: "course-save", USER: "ann"}, ""),
+        ({TYPE: "menu-click", EVENT: "e1"}, ""),
+        ({TYPE: "menu-click", COURSE: True}, ""),
+        ({TYPE: "menu-click", COURSE: 1.0}, ""),
+        ({TYPE: "menu-click", ENTITY: False}, ""),
+        ({TYPE: "menu-click", USER: 7}, ""),
+        ({TYPE: "menu-click", USER: "ann b"}, ""),
+        ({TYPE: "menu-click", USER: "a" * MAX_ENCODED_BYTES}, ""),
+        ({TYPE: "menu-click", COURSE: ""}, ""),
+        ({TYPE: None}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_is_as_usual(fields, query):
+    """Texts and whole numbers make a query without an event; for whatever needs a look or a word there is none."""
+    usual_query({TYPE: "menu-click", COURSE: 1, ENTITY: 0})  # equal to a boolean, and known from now on
+    assert usual_query(fields) == query
+
+
+usual = st.sampled_from([None, "course-save", "ann", "a b", "é", "", 0, 1, 7, 10**5000, True, 1.0, "1", b"1"])
+
+
+@given(st.dictionaries(names, usual | anything))
+def test_the_short_way_says_what_the_long_one_says(fields):
+    """The query of usual tags is that of the event, of which there is nothing to tell."""
+    if query := usual_query(fields):
+        event, faults = read(fields)
+        assert (event.query(), event.lacks_course, list(faults), fields.get(EVENT)) == (query, False, [], None)
+        assert Event.from_query(query) == event
 
 
 @given(st.dictionaries(names | st.text(), anything))

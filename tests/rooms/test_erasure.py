@@ -24,7 +24,7 @@ def spool(tmp_path: Path) -> Spool:
 def put(spool: Spool, *users: str) -> None:
     """Put an event of each user."""
     for user in users:
-        assert spool.append(Event("t", user_id=user), 1000.0, lambda: spool._books.add("accepted")) == ""
+        assert spool.append(Event("t", user_id=user).query(), 1000.0, lambda: spool._books.add("accepted")) == ""
 
 
 def taken(spool: Spool) -> list[str]:

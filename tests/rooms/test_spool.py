@@ -48,7 +48,7 @@ class Desk:
 
     def put(self, name: object, at: float = 1000.0, pad: int = 0) -> str:
         event = Event("t" + "x" * pad, user_id=str(name))
-        return self.spool.append(event, at, lambda: self.books.add("accepted"))
+        return self.spool.append(event.query(), at, lambda: self.books.add("accepted"), event.event_id)
 
     def end(self, entry) -> str:
         """Settle an entry as delivered; returns its event's user."""
@@ -106,7 +106,7 @@ def spool(**options):
     account = Account(Path(sys.argv[1]), "https://api.ofcourse.me/v2.0/events", "a-key")
     return Spool(account, books, **{"most_bytes": 2**28, **options})
 def put(journal, name, pad=0):
-    return journal.append(Event("t" + "x" * pad, user_id=str(name)), 1000.0, lambda: None)
+    return journal.append(Event("t" + "x" * pad, user_id=str(name)).query(), 1000.0, lambda: None)
 def drain(journal, most=10**9):
     found = []
     while len(found) < most and (entry := journal.take()) is not None:
@@ -157,9 +157,9 @@ def test_the_oldest_of_several_lanes_comes_first(desk):
     def nested():
         one.books.add("accepted")
         if (at := next(times, None)) is not None:
-            one.spool.append(Event("t", user_id=str(at)), at, nested)
+            one.spool.append(Event("t", user_id=str(at)).query(), at, nested)
 
-    assert one.spool.append(Event("t", user_id="6.0"), 6.0, nested) == ""
+    assert one.spool.append(Event("t", user_id="6.0").query(), 6.0, nested) == ""
     assert one.put("9.0", 9.0) == ""
     assert len(one.ledgers()) == 4
     assert one.drain() == ["1.0", "3.0", "5.0", "6.0", "9.0"]

@@ -69,7 +69,7 @@ class Post:
 
     def put(self, name):
         event = Event("a", user_id=name)
-        assert self.journal.append(event, 0.0, lambda: self.books.add("accepted")) == ""
+        assert self.journal.append(event.query(), 0.0, lambda: self.books.add("accepted")) == ""
         self.worker.wake()
 
     def settled(self, timeout=10.0):
