@@ -58,11 +58,11 @@ class Answer:
             NotHTTP: what came cannot be the beginning of an answer.
         """
         if not self._rest and not self.status and (end := data.find(b"\r\n\r\n")) >= 0:
-            head, body = read_head(data[:end]), data[end + 4 :]
-            if head.plain and head.length == len(body) and len(data) < MOST_BODY:
+            status, keeps, length, _, _, retry_after, encoding, plain = read_head(data[:end])
+            if plain and end + 4 + (length or 0) == len(data) < MOST_BODY and length is not None:
                 # All of it came in one piece, as usual.
-                self.status, self.reusable, self.body, self.complete = head.status, head.keeps, body, True
-                self.retry_after, self.encoding = head.retry_after, head.encoding
+                self.status, self.reusable, self.body, self.complete = status, keeps, data[end + 4 :], True
+                self.retry_after, self.encoding = retry_after, encoding
                 return True
         self._rest = data if not self._rest else self._rest + data
         while not self.status:

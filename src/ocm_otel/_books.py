@@ -100,7 +100,7 @@ class Books:
     """The counters of one outbox.
 
     Attributes:
-        on_lag: told the seconds from acceptance to delivery of each delivered event.
+        on_lag: told the seconds from acceptance to delivery of each delivered event; below 0 if the clock was put back.
         room: returns how full the place is where events wait.
         turning_away: True from the first event that was turned away until there is room again.
     """
@@ -153,9 +153,11 @@ class Books:
         except Exception as error:  # noqa: BLE001 - the application's own filters and handlers; counted
             self.add("failed_log", type(error).__name__)
 
-    def turn_away(self, reason: str, waiting: int) -> None:
-        """Count an event that the journal could not take, and tell when that begins."""
+    def turn_away(self, reason: str, waiting: int | None) -> None:
+        """Count an event that was not accepted, and tell when that begins; at the end (None) there is nothing to tell."""
         self.add("turned_away", reason)
+        if waiting is None:
+            return
         self._turned_away_at = time.monotonic()
         if not self.turning_away:
             self.turning_away = True
@@ -166,6 +168,16 @@ class Books:
         if time.monotonic() - self._turned_away_at > CALM:
             self.turning_away = False
             self.tell("events are accepted again; %d were turned away", self.snapshot().turned_away)
+
+    def end(self, why: str, lost: int, waiting: int) -> None:
+        """Book and tell what an end leaves behind: `lost` events are given up, or `waiting` ones stay on disk."""
+        for _ in range(lost):
+            self.add("dropped", "closed")
+        if lost:
+            self.tell("%s with %d events not delivered, and they are given up", why, lost)
+        elif waiting > 0:
+            text = "%s with %d events not delivered; they wait on disk for the next process, or `ocm-otel spool drain`"
+            self.tell(text, why, waiting)
 
     def snapshot(self) -> Snapshot:
         """Return all counters as they are now; the columns balance at any moment."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: of the others; past this many that were tried they take turns, and only each eighth is another one.
 _MOST_TRIED = 32
 _EACH = 8
+_new = tuple.__new__  # a named tuple that is called costs twice as much
 _OPEN, _DELIVERED = State.OPEN, Fate.DELIVERED  # an enumeration's members are slow to look up
 
 
@@ -39,11 +40,6 @@ class Call(NamedTuple):
 
     entry: Entry
     start: Start
-
-    @property
-    def probe(self) -> bool:
-        """True if it is to find out whether the API is back."""
-        return self.start.probe > 0
 
 
 class Courier:
@@ -88,16 +84,17 @@ class Courier:
         if self._pace.outlook.state is not self._believed:
             self._suspect()  # another process may have heard that the API is back
         while (entry := self._next(now)) is not None:
-            special = entry.in_doubt or self._max_age or not self._journal.holds(entry)
+            special = entry.in_doubt or self._max_age or (entry.put_off and not self._journal.holds(entry))
             if not special or self._may_go(entry, wall):
                 if (start := self._pace.started(now)) is None:  # another process was faster
+                    entry.put_off = True
                     heapq.heappush(self._later, (now, entry.number, entry))
                     return None
                 entry.attempts += 1
                 self._journal.sent(entry)
                 if self._over:  # let go of meanwhile: whoever takes it over sends it
                     return None
-                call = self._out[entry.number] = Call(entry, start)
+                call = self._out[entry.number] = _new(Call, (entry, start))
                 return call
         return None
 
@@ -143,15 +140,16 @@ class Courier:
             now: the courier's clock, seconds.
             wall: the wall clock, seconds since 1970, for the refused file.
         """
-        entry = call.entry
-        if self._out.get(entry.number) is not call:
+        entry, start = call
+        number = entry.number
+        if self._out.get(number) is not call:
             return  # it was given up, and is booked
-        del self._out[entry.number]
+        del self._out[number]
         if self._over:
             if verdict.fate is _DELIVERED:
                 self._journal.settle(entry)  # so that nobody sends it again; its column is booked already
             return
-        delay = self._pace.heard(verdict, now, call.start, strikes=entry.strikes)
+        delay = self._pace.heard(verdict, now, start, strikes=entry.strikes)
         state = self._pace.outlook.state
         if state is not self._believed:
             self._suspect()
@@ -160,10 +158,10 @@ class Courier:
             self._journal.doubt(entry)
         if verdict.fate is _DELIVERED:
             self._journal.settle(entry)
-            del self._lent[entry.number]
+            del self._lent[number]
             self._delivered()
             self._marks.look(self._taken)
-            self._books.on_lag(max(0.0, wall - entry.at))
+            self._books.on_lag(wall - entry.at)
         elif verdict.fate is Fate.REFUSED:
             self._refuse(entry, verdict.reason, verdict.words, wall)
         elif verdict.ambiguous and self._discard:
@@ -247,4 +245,5 @@ class Courier:
         self._books.add("retried", verdict.reason)
         self._journal.back(entry)
         entry.strikes += delay > 0
+        entry.put_off = True
         heapq.heappush(self._later, (now + delay, entry.number, entry))

@@ -29,9 +29,10 @@ class Entry:
         attempts: calls made for it so far.
         strikes: how often it failed while other events were answered.
         in_doubt: True if a process that died had sent it, and nobody knows what came of that.
+        put_off: True once it was put off: it may not be in the journal any more.
     """
 
-    __slots__ = ("at", "attempts", "in_doubt", "number", "query", "strikes")
+    __slots__ = ("at", "attempts", "in_doubt", "number", "put_off", "query", "strikes")
 
     def __init__(self, number: int, query: str, at: float, *, in_doubt: bool = False) -> None:
         self.number = number
@@ -39,7 +40,7 @@ class Entry:
         self.at = at
         self.attempts = 0
         self.strikes = 0
-        self.in_doubt = in_doubt
+        self.in_doubt, self.put_off = in_doubt, False
 
 
 @dataclass(frozen=True)

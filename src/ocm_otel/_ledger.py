@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ocm_otel._mapped import MappedFile
-from ocm_otel._record import HEADER, PURGED, SETTLED, count_owed, find_owed, told_ids
+from ocm_otel._record import HEADER, PURGED, SETTLED, count_owed, find_owed, told_ids, without_event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ LARGEST_FILE = 64 * 1024 * 1024  # a ledger of ours has at most 8 MiB
 #: Records that are read in one go, for each go has its price.
 _AHEAD = 32
 _PURGED_END = 2 + len(PURGED)
+_BLANK = PURGED[-1]  # what a record ends with that was erased, and no other
 
 
 class ForeignLedger(ValueError):
@@ -146,10 +147,10 @@ class Ledger(MappedFile):
         data = self._map if self._map is not None else self._mapped(self.size)
         while self._ahead or self._look_ahead():
             record = self._ahead.popleft()
-            self._read = record.end
-            if record.offset < self.size and data[record.offset] != SETTLED:  # else struck out since it was looked at
+            self._read = end = record.end
+            if end - 2 < self.size and data[record.offset] != SETTLED:  # else struck out since it was looked at
                 self.lent += 1
-                return record
+                return record if data[end - 2] != _BLANK else without_event(record)
         return None
 
     def _look_ahead(self) -> bool:
@@ -168,10 +169,11 @@ class Ledger(MappedFile):
         Raises:
             OSError: it was not mapped, and cannot be.
         """
-        try:
-            data = self._map if self._map is not None else self._mapped(self.size)
-        except FileNotFoundError:
-            return
+        if (data := self._map) is None:
+            try:
+                data = self._mapped(self.size)
+            except FileNotFoundError:
+                return
         if offset < self.size:
             data[offset] = mark
 

@@ -29,4 +29,4 @@ class SpoolEntry(Entry):
         self.number, self.ledger = number, ledger
         self.offset, _, mark, self.at, self.query = record
         self.attempts = self.strikes = 0
-        self.in_doubt = mark == SENT
+        self.in_doubt, self.put_off = mark == SENT, False

@@ -79,7 +79,11 @@ def observe(outbox: Observed, meter_provider: MeterProvider | None = None) -> No
         return
     outboxes, lag = _instruments(get_meter_provider() if meter_provider is None else meter_provider)
     outboxes.add(outbox)
-    outbox.books.on_lag = lag.record
+
+    def record(seconds: float) -> None:
+        lag.record(max(0.0, seconds))
+
+    outbox.books.on_lag = record
 
 
 def _instruments(provider: MeterProvider) -> tuple[WeakSet[Observed], Histogram]:

@@ -115,10 +115,9 @@ class Outbox:
             or the outbox is closed. It is then counted in the books as turned away, with the reason.
         """
         try:
-            query, event_id = event.query(), event.event_id
+            return self.accept(event.query(), event.event_id)
         except Exception as error:  # noqa: BLE001 - the border to the application: what is no event, say
             return self._turned_away(f"failed-{type(error).__name__}")
-        return self.accept(query, event_id)
 
     def accept(self, query: str, event_id: str | None) -> bool:
         """Do as `put` with an event of which only `Event.query` and its id are at hand, as in a door."""
@@ -147,10 +146,7 @@ class Outbox:
 
     def _turned_away(self, reason: str) -> bool:
         """Book an event that is not accepted; returns False."""
-        if self._closed:
-            self.books.add("turned_away", reason)
-        else:
-            self.books.turn_away(reason, self._journal.waiting())
+        self.books.turn_away(reason, None if self._closed else self._journal.waiting())
         return False
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -197,14 +193,7 @@ class Outbox:
         """Let go of the journal; say what stays on disk, and book and say what ends with it."""
         waiting = self._journal.waiting()
         self._courier.abandon()
-        lost = self._journal.abandon()
-        for _ in range(lost):
-            self.books.add("dropped", "closed")
-        if lost:
-            self.books.tell("%s with %d events not delivered, and they are given up", why, lost)
-        elif waiting > 0:
-            text = "%s with %d events not delivered; they wait on disk for the next process, or `ocm-otel spool drain`"
-            self.books.tell(text, why, waiting)
+        self.books.end(why, self._journal.abandon(), waiting)
 
     async def aflush(self, timeout: float | None = None) -> bool:
         """Do as `flush` does, without holding up the event loop."""

@@ -40,6 +40,7 @@ _GRACE = 0.3
 MOST_PROBES = 12
 #: Reasons that can only be about the way to the API, never about an event.
 _NO_WAY = frozenset({"no-connection", "no-tls", "cut-off"})
+_new = tuple.__new__  # a named tuple that is called costs twice as much
 _OPEN, _GOOD = State.OPEN, (Fate.DELIVERED, Fate.REFUSED)  # an enumeration's members are slow to look up
 
 
@@ -116,19 +117,19 @@ class Pace:
         """Note that a call starts; returns what is to be said again to `heard`; None if it may not after all."""
         if self.outlook.state is not _OPEN or self._gap or self._fresh + 1 > self._limit.value:
             return self._started(now)
-        return self._begun(now, 0)
+        return self._begun(now)
 
     def _started(self, now: float) -> Start | None:
         """Note that a call starts which takes its turn, or is a probe."""
         return self._begun(now, self._take_turn(now))
 
-    def _begun(self, now: float, probe: int) -> Start:
+    def _begun(self, now: float, probe: int = 0) -> Start:
         """Note that a call starts."""
         if self._fresh == 0:
             self._quiet = max(self._quiet, now)
         self._fresh += 1
         self._out += 1
-        return Start(now, probe, self._period)
+        return _new(Start, (now, probe, self._period))
 
     def heard(self, verdict: Verdict, now: float, start: Start | None = None, *, strikes: int = 0) -> float:
         """Take in what a call meant; returns the seconds that its own event has to wait, 0 for none.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ocm_otel._journal import Entry, Refused
 from ocm_otel._lanes import Lanes
 from ocm_otel._loan import NO_EVENT, SpoolEntry
-from ocm_otel._record import OWED, SENT, SETTLED
+from ocm_otel._record import OWED, SENT
 from ocm_otel._refused import RefusedFile
 from ocm_otel._tally import AMBIGUOUS, DELIVERED, DROPPED, REFUSED, NoTally
 
@@ -81,20 +81,20 @@ class Spool:
             try:
                 entry = self._lend(self._backlog[0])
             except OSError:
-                if (entry := self._lend_newest()) is None:
+                if (lane := self._lanes.oldest()) is None or (entry := self._lend(lane)) is None:
                     raise
             if entry is not None:
                 return entry
             self._finish(self._backlog.popleft())
-        return self._lend_newest()
+        return None if (lane := self._lanes.oldest()) is None else self._lend(lane)
 
     def sent(self, entry: Any) -> None:
         """Note on the disk that a call is made: who adopts the entry then knows that it may have counted."""
-        self._strike(entry, SENT)
+        self._mark(entry, SENT)
 
     def back(self, entry: Any) -> None:
         """Note that the call is over and the entry is owed as before."""
-        self._strike(entry, OWED)
+        self._mark(entry, OWED)
 
     def holds(self, entry: Any) -> bool:
         """Return whether an entry is still to be sent."""
@@ -115,10 +115,14 @@ class Spool:
     def _end(self, entry: SpoolEntry, column: int) -> None:
         """End an entry; counted first, for what is struck out is not sent again."""
         self._tally.add(entry.query, column)
-        self._strike(entry, SETTLED)
+        ledger = entry.ledger
+        try:
+            ledger.end(entry.offset)
+        except OSError as error:
+            self._unmarked(error)
         self._ended += 1
-        if entry.ledger.retired and entry.ledger not in self._backlog:
-            self._finish(entry.ledger)
+        if ledger.retired and ledger not in self._backlog:
+            self._finish(ledger)
 
     def set_aside(self, entry: Any, reason: str, now: float) -> None:
         """Write an entry into the refused file, then end it."""
@@ -190,10 +194,6 @@ class Spool:
         self._backlog.append(ledger) if written else self._finish(ledger)
         return written
 
-    def _lend_newest(self) -> Entry | None:
-        """Return the oldest entry of the lanes, None if there is none."""
-        return None if (lane := self._lanes.oldest()) is None else self._lend(lane)
-
     def _lend(self, ledger: Ledger) -> Entry | None:
         """Return the next entry of a ledger, None if there is none; torn records are counted and struck out.
 
@@ -222,15 +222,16 @@ class Spool:
             self._books.add("dropped", reason)
             self._books.report(reason, "%s", NO_EVENT[reason])
 
-    def _strike(self, entry: SpoolEntry, mark: int) -> None:
+    def _mark(self, entry: SpoolEntry, mark: int) -> None:
         """Change an entry's mark on the disk."""
         try:
-            if mark == SETTLED:
-                entry.ledger.end(entry.offset)
-            elif not self._let_go:
+            if not self._let_go:
                 entry.ledger.strike(entry.offset, mark)
         except OSError as error:
-            self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)
+            self._unmarked(error)
+
+    def _unmarked(self, error: OSError) -> None:
+        self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)
 
     def _finish(self, ledger: Ledger) -> None:
         """Put away a ledger that is full, read to its end, and owes nothing."""

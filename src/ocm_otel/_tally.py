@@ -12,6 +12,7 @@ is sent again, and counted again. Who begins a file adds up those of the dead. T
 from __future__ import annotations
 
 import fcntl
+import math
 import mmap
 import os
 import sys
@@ -79,7 +80,8 @@ class Tally(NoTally):
         self._books = books
         self._clock = clock
         self._fold = fold
-        self._day = self._hour = -1
+        self._day = -1
+        self._from = self._until = math.inf  # this hour, if it can be counted in
         self._row: dict[str, int] = {}  # where this hour's counts of a type begin, as a number of counts
         self._map: mmap.mmap | None = None
         self._counts = memoryview(b"")
@@ -91,14 +93,14 @@ class Tally(NoTally):
     def add(self, query: str, column: int) -> None:
         """Count an answer about the event of this query; an empty one stands for an event that cannot be read."""
         try:
-            hour = int(self._clock() // 3600)
-            if hour != self._hour:
-                self._turn(hour)
-            if self._map is not None:
-                kind = query[5:].partition("&")[0]
-                row = self._row.get(kind)
-                if row is None:
-                    row = self._row_of(self._map, kind, hour % 24)
+            now = self._clock()
+            if not self._from <= now < self._until:
+                self._turn(int(now // 3600))
+            kind = query[5:].partition("&")[0]
+            row = self._row.get(kind)
+            if row is None and self._map is not None:
+                row = self._row_of(self._map, kind, int(now // 3600) % 24)
+            if row is not None:
                 self._counts[row + column] += 1  # one store of eight bytes
         except (OSError, ValueError) as error:
             self._not_before = time.monotonic() + _REST
@@ -123,7 +125,7 @@ class Tally(NoTally):
 
     def forget(self) -> None:
         """Count no more, in a forked child: the file is the parent's."""
-        self._closed, self._map, self._hour = True, None, -1
+        self._closed, self._map, self._from = True, None, math.inf
         self.let_go()
 
     def _turn(self, hour: int) -> None:
@@ -131,7 +133,7 @@ class Tally(NoTally):
         if hour // 24 != self._day and not self._closed:
             self._begin(hour // 24)
         self._row = {}
-        self._hour = hour if self._map is not None else -1
+        self._from, self._until = (math.inf if self._map is None else hour * 3600.0), (hour + 1) * 3600.0
 
     def _begin(self, day: int) -> None:
         """Begin the file of a day.

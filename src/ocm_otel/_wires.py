@@ -145,7 +145,8 @@ class Wires:
             outcome = Failure.BROKEN
         else:
             line.until = until
-            self.earliest = min(self.earliest, until)
+            if until < self.earliest:  # noqa: PLR1730 - `min` costs ten times as much, for each event
+                self.earliest = until
             if wanted != line.wanted or line.wire.descriptor not in self._lines:
                 self._await(line, wanted)
             return

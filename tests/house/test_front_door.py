@@ -99,7 +99,7 @@ def test_the_variables_for_opentelemetry_instrument_load_little() -> None:
     ("words", "rooms"),
     [
         ("--version", ""),
-        ("send --help", "_cli_send _event _head _shown _terminal _values _verdict"),
+        ("send --help", "_clean _cli_send _event _head _shown _terminal _values _verdict"),
         ("settings --help", "_cli_settings _guard _setting _settings _table _terminal _values"),
         ("gateway --help", "_cli_gateway _guard _setting _settings _table _terminal _values"),
     ],

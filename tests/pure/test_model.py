@@ -170,13 +170,13 @@ class History:
         assert known.out == 0
         assert not (self.discard and known.doubtful), "it may have counted"
         assert self.now >= self.told - TINY or self.now <= self.told_at + A_GLANCE, "earlier than told"
-        assert call.probe == (home.pace.state is not State.OPEN)
+        assert (call.start.probe > 0) == (home.pace.state is not State.OPEN)
         known.calls += 1
         known.out += 1
         self.out.append((call, name))
         self.starts.append(self.now)
         assert sum(self.events[name].home is home for _, name in self.out) <= 2 * self.most + MOST_PROBES
-        if call.probe:
+        if call.start.probe:
             self.asked.append(call)
             lease = 12.0 if self.discard else 0.85  # past it, whoever asked may be stopped, or dead
             patient = [one for one in self.asked if one.start.at > self.now - lease]
