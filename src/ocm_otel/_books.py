@@ -154,7 +154,7 @@ class Books:
             self.add("failed_log", type(error).__name__)
 
     def turn_away(self, reason: str, waiting: int | None) -> None:
-        """Count an event that was not accepted, and tell when that begins; at the end (None) there is nothing to tell."""
+        """Count an event that was not accepted, and tell when that begins; of None, the end, nothing is told."""
         self.add("turned_away", reason)
         if waiting is None:
             return

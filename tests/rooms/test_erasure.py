@@ -10,9 +10,12 @@ import pytest
 
 from ocm_otel._account import Account
 from ocm_otel._books import Books
+from ocm_otel._courier import Courier
 from ocm_otel._erasure import LOCK, erase, remains, under_way
 from ocm_otel._event import Event
+from ocm_otel._pace import Pace
 from ocm_otel._spool import Spool
+from ocm_otel._verdict import judge
 
 
 @pytest.fixture
@@ -59,6 +62,28 @@ def test_what_is_lent_is_not_held_any_more(spool: Spool) -> None:
     ann, bob = spool.take(), spool.take()
     erase(spool._account.path, "ann")
     assert (spool.holds(ann), spool.holds(bob)) == (False, True)
+
+
+def test_what_was_read_ahead_is_not_lent(spool: Spool) -> None:
+    """A record that is erased after it was read, and before it is lent, is none any more, and is booked as erased."""
+    put(spool, "ann", "bob", "ann", "carl", "ann")
+    spool.settle(spool.take())  # with it, all of them were read
+    assert erase(spool._account.path, "ann") == 2
+    assert taken(spool) == ["type=t&user_id=bob", "type=t&user_id=carl"]
+    assert spool._books.snapshot().reasons["dropped"] == {"purged": 2}
+    assert spool.waiting() == 0
+
+
+def test_what_was_put_off_is_not_sent_again(spool: Spool) -> None:
+    """An event that is erased while it waits for its next call has none, and is booked as erased."""
+    courier = Courier(spool, Pace(4), spool._books)
+    put(spool, "ann")
+    call = courier.due(0.0)
+    courier.answered(call, judge(500), 0.1, 1000.0)
+    erase(spool._account.path, "ann")
+    assert courier.due(100.0) is None
+    assert spool._books.snapshot().reasons["dropped"] == {"purged": 1}
+    assert spool.waiting() == 0
 
 
 def test_no_ledger_is_made_anew_meanwhile(spool: Spool) -> None:

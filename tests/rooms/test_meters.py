@@ -131,6 +131,19 @@ print(json.dumps([[metric.name, metric.unit, metric.data.data_points[0].value] f
     assert next(row[2] for row in seen if row[0] == "ocm.spool.used") > 0
 
 
+def test_a_clock_that_was_put_back(emulator):
+    """An event that seems to be delivered before it was accepted took no time; a histogram takes nothing below."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    with Outbox(Settings(endpoint=emulator.endpoint, api_key=emulator.key), meter_provider=provider) as outbox:
+        outbox.books.on_lag(-3600.0)
+        (resource,) = reader.get_metrics_data().resource_metrics
+        metrics = [metric for scope in resource.scope_metrics for metric in scope.metrics]
+        (lag,) = (metric for metric in metrics if metric.name == "ocm.events.lag")
+        assert [(point.count, point.sum) for point in lag.data.data_points] == [(1, 0.0)]
+    provider.shutdown()
+
+
 def test_a_provider_without_a_hash(emulator):
     """A provider that stands in for another may have no hash (logfire's has none), and shows the books all the same."""
 
