@@ -14,7 +14,6 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ocm_otel._diversion import opened
 from ocm_otel._process import importing
-from ocm_otel._tags import TYPE
 from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
@@ -55,13 +54,13 @@ class OCMSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take the events of an ended span; the span stays as it is and is not kept."""
-        private: Any = span
-        try:  # most spans, with as little as can be; `take` has the public fallback
-            bounded, happened = private._attributes, private._events._dq  # noqa: SLF001 - as said above
-            tells = TYPE in bounded._dict or bounded.dropped or happened or opened  # noqa: SLF001 - as said above
+        one: Any = span
+        try:  # most spans, with as little as can be: the name is written out, and `take` has the public fallback
+            bounded = one._attributes  # noqa: SLF001 - as just said
+            tells = "ocm.event_type" in bounded._dict or bounded.dropped or one._events._dq  # noqa: SLF001 - likewise
         except Exception:  # noqa: BLE001 - a span of another make: `take` finds out what it is
             tells = True
-        if tells or self._looks_closely:
+        if tells or opened or self._looks_closely:
             self._door.take(span)
 
     def shutdown(self) -> None:

@@ -13,7 +13,7 @@ from ocm_otel._diversion import opened, saw
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, source, stamped
 from ocm_otel._process import importing
-from ocm_otel._tags import EVENT, KEYWORD_TYPE, NESTED, TYPE, find
+from ocm_otel._tags import EVENT, find
 from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
@@ -55,8 +55,14 @@ def _function(processor: OCMProcessor, door: Door) -> Any:
     """Return a function that does as a processor does, and sees with as little as can be that a line has no tag."""
 
     def process(logger: WrappedLogger, method_name: str, event_dict: Any) -> Any:
-        line = event_dict
-        if line.__class__ is dict and TYPE not in line and KEYWORD_TYPE not in line and NESTED not in line:
+        line = event_dict  # the names are written out, for each look-up of a constant costs as much as one in the line
+        if (
+            line.__class__ is dict
+            and "ocm.event_type" not in line
+            and "ocm_event_type" not in line
+            and "ocm" not in line
+            and not opened
+        ):
             return line
         return processor(logger, method_name, line)
 

@@ -112,6 +112,16 @@ def test_a_wrong_tag_is_told(tracer) -> None:
         assert "values that could not be used:\n  ocm.course_id = True: a boolean is no id" in str(wrong.value)
 
 
+def test_a_wrong_tag_on_a_line_is_told() -> None:
+    """A line of structlog without a usable tag is seen while there is a capture, as a span is."""
+    log = structlog.wrap_logger(None, [OCMProcessor(), structlog.processors.JSONRenderer()], wrapper_class=Quiet)
+    with capture_events() as events:
+        log.info("saved", **{"ocm.event_typ": "course-save"})
+        with pytest.raises(AssertionError, match="1 spans or lines passed the doors") as wrong:
+            events.assert_one("course-save")
+        assert "line 'saved': ocm.event_typ = 'course-save', is ocm.event_type meant?" in str(wrong.value)
+
+
 def test_threads_are_captured_and_waited_for() -> None:
     """An event of a thread that knows nothing of the test is captured; `within` waits for it."""
     with capture_events() as events:
