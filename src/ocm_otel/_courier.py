@@ -60,17 +60,15 @@ class Courier:
         self._pace = pace
         self._books = books
         self._delivered = books.counter("delivered")
-        self._discard = discard
-        self._max_age = max_age
+        self._discard, self._max_age = discard, max_age
         self._later: list[tuple[float, int, Entry]] = []  # entries that wait on their own, by due time
         # number -> how manieth it was to be taken, and when it was accepted; the oldest first
         self._lent: dict[int, tuple[int, float]] = {}
         self._out: dict[int, Call] = {}  # calls under way by their entries' numbers; the oldest first
         self._taken = self._tried = 0  # entries that were taken; probes since the API went away
-        self._believed = State.OPEN
+        self._believed, self._over = State.OPEN, False
         self._outages = Outages(books)
         self._marks = Marks(self._lent, self.has_ready)
-        self._over = False
 
     def due(self, now: float, wall: float = 0.0) -> Call | None:
         """Return the call to make now, None if there is none to make or it is not the time.
@@ -110,10 +108,13 @@ class Courier:
         """Return the seconds until the oldest call is to be given up; of all, its time comes first."""
         return self._pace.late_in(next(iter(self._out.values())).start, now) if self._out else math.inf
 
-    def sleep(self, now: float) -> float:
-        """Return the seconds until `due` may have a call; infinity if only an answer or an event can help."""
+    def sleep(self, now: float, *, ready: bool | None = None) -> float:
+        """Return the seconds until `due` may have a call; infinity if only an answer or an event can help.
+
+        `ready` is what `has_ready` said, for who has just asked it.
+        """
         wait = self._pace.start_in(now)
-        if not self.has_ready() and (not self._later or self._pace.state is State.OPEN):
+        if not (self.has_ready() if ready is None else ready) and (not self._later or self._pace.state is State.OPEN):
             wait = max(wait, self._later[0][0] - now) if self._later else math.inf
         return max(0.0, min(wait, self.late_in(now)))
 

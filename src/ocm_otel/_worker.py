@@ -179,28 +179,28 @@ class Worker:
     def _step(self, end: float) -> None:
         """Hand out what is due, then wait for whatever comes first, until `end` at most."""
         began = now = time.monotonic()
-        turn, slept = self._courtesy.turn(now), sleeps()
         if now >= self._next_watch:
             self._journal.adopt()
             self._next_watch = now + (self._journal.watch_every or math.inf)
         self._see_to_late(now)
-        if now >= self._not_before or self._courier.awaited:
-            # Not past the end: a call that cannot be waited for would only be ambiguous.
+        turn, in_haste = self._courtesy.turn(now), self._courier.awaited
+        slept = 0 if in_haste else sleeps()
+        if now >= self._not_before or in_haste:  # not past the end: what cannot be waited for would only be ambiguous
             while not self._stopped and now < end and now < turn:
                 if (call := self._courier.due(now, time.time())) is None:
                     break
                 self._carrier.hand_out(call, end)
                 now = time.monotonic()
-        rest = self._courtesy.rest(began, now, sleeps() - slept)
-        if rest and self._courier.under_way and not self._courier.awaited:
+        rest = 0.0 if in_haste else self._courtesy.rest(began, now, sleeps() - slept)
+        if rest and self._courier.under_way:
             time.sleep(rest)
         nap = _NAP if self._brisk and self._courier.under_way else math.inf
         self._asleep = nap == math.inf
-        if self._courier.has_ready():
+        ready, now = self._courier.has_ready(), time.monotonic()
+        if ready:
             self._asleep = False  # a further event would not change what we wait for
-        now = time.monotonic()
-        wait = self._courier.sleep(now)
-        if not self._courier.awaited:
+        wait = self._courier.sleep(now, ready=ready)
+        if not in_haste:
             wait = max(wait, self._not_before - now)
         idle = self._courier.under_way == 0 and wait == math.inf
         came = self._take_in(min(wait, end - now, self._next_watch - now, nap))
