@@ -1,7 +1,7 @@
 """What a user pays, beside something else in the same run: `python tests/bench`, or `nox -s bench`.
 
 Prints one table, and writes docs/performance.md (not with --quick, nor with --only, unless a page is named). It takes
-about twelve minutes, a minute with --quick, and stops by itself whatever hangs.
+about half an hour, a minute with --quick, and stops by itself whatever hangs.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import core
 
-FULL, QUICK = 12.5 * 60, 75
+#: Seconds of a run; in half an hour each comparison has its five rounds, on two cores.
+FULL, QUICK = 30 * 60, 75
 
 
 def sections() -> dict:
-    """Return what is measured, by name: the function, and the seconds that it may take; what matters most is first."""
+    """Return what is measured, by name: the function, and its share of a run's time; what matters most is first."""
     import rows_delivery
     import rows_hot
     import rows_life
 
     return {
-        "hot": (rows_hot.hot_path, 100),
-        "request": (rows_hot.request, 60),
-        "wire": (rows_hot.wire, 40),
-        "delivery": (rows_delivery.delivery, 300),
-        "start": (rows_life.start, 70),
-        "burst": (rows_life.burst, 40),
-        "peers": (rows_delivery.peers, 50),
-        "growth": (rows_life.growth, 160),
-        "connections": (rows_delivery.connections, 200),
+        "hot": (rows_hot.hot_path, 0.13),
+        "request": (rows_hot.request, 0.08),
+        "wire": (rows_hot.wire, 0.05),
+        "delivery": (rows_delivery.delivery, 0.4),
+        "start": (rows_life.start, 0.1),
+        "burst": (rows_life.burst, 0.05),
+        "peers": (rows_delivery.peers, 0.07),
+        "growth": (rows_life.growth, 0.22),
+        "connections": (rows_delivery.connections, 0.27),
     }
 
 
@@ -46,7 +47,7 @@ def given() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="about a minute, rough figures, no page")
     parser.add_argument("--only", nargs="+", metavar="PART", choices=list(sections()), help=", ".join(sections()))
     parser.add_argument("--rounds", type=int, help="of each comparison; 5, and 1 with --quick")
-    parser.add_argument("--minutes", type=float, help="when the last round has begun; 12, and about 1 with --quick")
+    parser.add_argument("--minutes", type=float, help="when the last round has begun; 30, and about 1 with --quick")
     parser.add_argument("--page", type=Path, help="where the page goes; docs/performance.md for a full run")
     parser.add_argument(
         "--real-time", action="store_true", help="run before all else on this machine, if it is not quiet (needs root)"
@@ -74,7 +75,7 @@ def main() -> int:
     import plot
     from rows import table
 
-    rows, notes, panels = measured(plan, asked.only or list(sections()))
+    rows, notes, panels = measured(plan, asked.only or list(sections()), seconds)
     print(table(rows))
     for note in notes:
         print(f"not measured: {note}")
@@ -87,10 +88,10 @@ def main() -> int:
     return 0
 
 
-def measured(plan: core.Plan, wanted: list[str]) -> tuple[list, list[str], list]:
+def measured(plan: core.Plan, wanted: list[str], seconds: float) -> tuple[list, list[str], list]:
     """Return the rows of each part, what could not be measured, and the panels of the plot."""
     rows, notes, panels = [], [], []
-    for name, (part, most) in sections().items():
+    for name, (part, share) in sections().items():
         if name not in wanted:
             continue
         if time.monotonic() > plan.last:
@@ -98,7 +99,7 @@ def measured(plan: core.Plan, wanted: list[str]) -> tuple[list, list[str], list]
             continue
         began = time.monotonic()
         try:
-            found = part(plan.part(most))
+            found = part(plan.part(share * max(seconds, 750)))
         except Exception as error:  # noqa: BLE001 - one part that fails is no reason to lose the others
             notes.append(f"{name}: {type(error).__name__}: {error}")
             core.say(notes[-1])

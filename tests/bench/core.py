@@ -41,6 +41,20 @@ class Shape:
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Ratio(float):
+    """A median of rounds; half of them lie between `low` and `high`."""
+
+    low = high = float("nan")
+
+    @classmethod
+    def of(cls, ratios: list[float]) -> Ratio:
+        """Return the median of what was seen, not-a-number if there is nothing."""
+        found = cls(statistics.median(ratios) if ratios else "nan")
+        if len(ratios) > 2:
+            found.low, _, found.high = statistics.quantiles(ratios, n=4, method="inclusive")
+        return found
+
+
 @dataclass
 class Taken:
     """What the runs of one shape came to: numbers by name, one for each run, and what went wrong."""
@@ -58,11 +72,11 @@ class Taken:
         """How many times it was measured; a run may have rounds of its own."""
         return int(sum(run.get("rounds", 1) for run in self.runs))
 
-    def per(self, other: Taken, name: str) -> float:
+    def per(self, other: Taken, name: str) -> Ratio:
         """Return the median, over the rounds, of how many times the other's number ours is."""
         pairs = zip(self.runs, other.runs, strict=False)
         ratios = [mine[name] / theirs[name] for mine, theirs in pairs if theirs.get(name)]
-        return statistics.median(ratios) if ratios else float("nan")
+        return Ratio.of(ratios)
 
     def above(self, other: Taken, name: str) -> float:
         """Return the median, over the rounds, of how much more our number is than the other's."""

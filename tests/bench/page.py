@@ -11,7 +11,7 @@ from pathlib import Path
 
 import server
 from growth import FASTER
-from rows import Row, table
+from rows import Row, figure, table
 from texts import ABOUT, GROWTH, HEAD, WHY
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def short(rows: list[Row]) -> str:
     if missed:
         lines += ["These do not:", ""]
         for row in missed:
-            times = "" if row.times is None else f", {row.cells[3]} times"
+            times = "" if row.times is None else f", {figure(row.times)} times"
             beside = f" ({row.beside})" if row.beside else ""
             lines.append(f"- [{row.what}](#{row.key}): {row.ours}{beside}{times}; the goal is {row.goal}.")
     why = [text for key, text in WHY.items() if any(row.key.startswith(key) for row in missed)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from core import Ratio
+
 
 @dataclass
 class Row:
@@ -16,7 +18,7 @@ class Row:
         what: what was measured.
         ours: our figure, with its unit.
         beside: what it is compared with, and that figure; empty if with nothing.
-        times: how many times the other's figure ours is; None if that says nothing.
+        times: how many times the other's figure ours is, a `Ratio` if rounds were compared; None if that says nothing.
         goal: what was aimed at, in words; empty if nothing was.
         reached: whether that is so; None without a goal.
     """
@@ -34,6 +36,8 @@ class Row:
     def cells(self) -> tuple[str, str, str, str, str, str]:
         """The row as text: what, ours, beside, times, goal, reached."""
         times = "" if self.times is None else figure(self.times)
+        if isinstance(self.times, Ratio) and not math.isnan(self.times.low):
+            times += f" ({figure(self.times.low)} to {figure(self.times.high)})"
         return self.what, self.ours, self.beside, times, self.goal, {True: "yes", False: "no", None: ""}[self.reached]
 
 

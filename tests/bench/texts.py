@@ -18,15 +18,16 @@ HEAD = """\
 One event is one HTTP request, and the threads that make events are yours. So what counts is CPU time, *beside something
 else in the same run*: microseconds are the machine's, ratios travel. What is compared took turns, round for round, in
 processes of their own (on the hot path: in slices, in one process). Each figure is the median of {rounds}
-or more, "times" that of the rounds' ratios. CPU is user and system time of the whole process, all its threads; what a
-caller pays is that of the caller's thread. The server was {server}, in a process of its own.
+or more, "times" that of the rounds' ratios; half of those lie between the two in brackets. CPU is user and system time
+of the whole process, all its threads; what a caller pays is that of the caller's thread. The server was {server},
+in a process of its own.
 
 {where}
 
-To measure again, on a machine with nothing else to do; the first takes about twelve minutes and writes this page, the
+To measure again, on a machine with nothing else to do; the first takes about half an hour and writes this page, the
 second a minute, and its figures are rough:
 
-<!-- not run: it takes twelve minutes, and the libraries that it compares with -->
+<!-- not run: it takes half an hour, and the libraries that it compares with -->
 ```sh
 nox -s bench
 nox -s bench -- --quick
@@ -60,9 +61,9 @@ that finds the events of a dead one.""",
 #: Why what falls short does, by the beginning of the rows' keys; said only while such a row falls short.
 WHY: dict[str, str] = {
     "untagged": """\
-A quarter of a microsecond is a call and a few look-ups on a machine where a span takes 13 µs; where a span takes longer,
-they do, too: beside it stands what the look-ups alone take here. Of a span ours is 700 instructions of 139,000 (counted by
-valgrind); of a structlog line it is three look-ups, for the three forms that a tag may have.""",
+A quarter of a microsecond is a call and a few look-ups on a machine where a span takes 13 µs; where a span takes
+longer, they do, too: beside it stands what the look-ups alone take here. Of a span ours is 700 instructions of 139,000
+(counted by valgrind); of a structlog line it is three look-ups, for the three forms that a tag may have.""",
     "running": """\
 A tagged span is some 48,000 instructions above the 139,000 of the span itself (counted by valgrind): four tags are
 judged, the query, the checksum and the record are made, an id is remembered, and one copy goes into the mapped file. No
