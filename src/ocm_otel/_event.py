@@ -59,8 +59,8 @@ class Event(_Sent):
         entity_id: object = None,
         event_id: object = None,
     ) -> None:
-        own = None if event_id is None else clean_id(event_id, "ocm.event_id")
-        _fill(self, type, course_id, user_id, entity_id, own)
+        _fill(self, type, course_id, user_id, entity_id)
+        _put_event(self, None if event_id is None else clean_id(event_id, "ocm.event_id"))
 
     def __reduce__(self) -> tuple[Callable[..., Event], tuple[str | None, ...]]:
         """Return what a copy is made of, in another process, say."""
@@ -103,9 +103,7 @@ _put_type, _put_course, _put_user, _put_entity, _put_event = (
 _put_query = vars(_Sent)["_query"].__set__
 
 
-def _fill(
-    event: Event, kind: object, course_id: object, user_id: object, entity_id: object, event_id: str | None
-) -> None:
+def _fill(event: Event, kind: object, course_id: object, user_id: object, entity_id: object) -> None:
     text, sent = known_type(kind) if type(kind) is str else _sent(clean_type(kind))
     _put_type(event, text)
     query = "type=" + sent
@@ -130,7 +128,6 @@ def _fill(
     _put_course(event, course_id)
     _put_user(event, user_id)
     _put_entity(event, entity_id)
-    _put_event(event, event_id)
     _put_query(event, query)
 
 
@@ -148,7 +145,8 @@ def event_of(kind: object, course_id: object, user_id: object, entity_id: object
         InvalidEvent: as `Event` does.
     """
     event = object.__new__(Event)
-    _fill(event, kind, course_id, user_id, entity_id, event_id)
+    _fill(event, kind, course_id, user_id, entity_id)
+    _put_event(event, event_id)
     return event
 
 

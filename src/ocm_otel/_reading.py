@@ -40,7 +40,8 @@ def usual_query(tags: Mapping[str, object]) -> str:
     if type(kind) is not str or get(EVENT) is not None:
         return ""
     try:
-        query = "type=" + known_type(kind)[1]
+        kind, sent = known_type(kind)
+        query = "type=" + sent
         if course_id is not None:
             if type(course_id) is not str and type(course_id) is not int:
                 return ""

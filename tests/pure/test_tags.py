@@ -212,6 +212,7 @@ def test_whose_identity(own, expected, faults):
         ({TYPE: "a&b", ENTITY: "n th", EVENT: None}, "type=a%26b&entity_id=n%20th"),
         ({TYPE: " menu-click ", COURSE: " 7"}, "type=menu-click&course_id=7"),
         ({TYPE: "course-save", USER: "ann"}, ""),
+        ({TYPE: " course-save"}, ""),
         ({TYPE: "menu-click", EVENT: "e1"}, ""),
         ({TYPE: "menu-click", COURSE: True}, ""),
         ({TYPE: "menu-click", COURSE: 1.0}, ""),
@@ -230,7 +231,9 @@ def test_what_is_as_usual(fields, query):
     assert usual_query(fields) == query
 
 
-usual = st.sampled_from([None, "course-save", "ann", "a b", "é", "", 0, 1, 7, 10**5000, True, 1.0, "1", b"1"])
+usual = st.sampled_from(
+    [None, "course-save", " course-save ", "ann", "a b", "é", "", 0, 1, 7, 10**5000, True, 1.0, "1", b"1"]
+)
 
 
 @given(st.dictionaries(names, usual | anything))
