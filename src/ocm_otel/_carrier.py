@@ -52,23 +52,25 @@ class Carrier:
         self._post = post
         self._timeout = timeout
         self._way: Wires | Senders | None = None
+        #: Begins a call, which has until a moment (`time.monotonic`) if the driver has to make it itself.
+        self.hand_out: Callable[[Call, float], object] = self._hand_out_first
 
     @property
     def earliest(self) -> float:
         """When the time of a call is over, at the earliest, by `time.monotonic`."""
         return math.inf if self._way is None else self._way.earliest
 
-    def hand_out(self, call: Call, end: float) -> None:
-        """Begin a call, which has until `end` if the driver has to make it itself."""
-        if self._way is None:
-            try:
-                self._way = self._made(self._make_client())
-            except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
-                self._books.add("failed_client", type(error).__name__)
-                self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
-                self._answered(call, judge_failure(Failure.MISCONFIGURED))
-                return
-        self._way.hand_out(call, end)
+    def _hand_out_first(self, call: Call, end: float) -> None:
+        """Find out who makes the calls, and have them begin this one, and each further one."""
+        try:
+            self._way = self._made(self._make_client())
+        except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
+            self._books.add("failed_client", type(error).__name__)
+            self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
+            self._answered(call, judge_failure(Failure.MISCONFIGURED))
+            return
+        self.hand_out = self._way.hand_out
+        self.hand_out(call, end)
 
     def take_in(self, came: Sequence[tuple[int, int]], end: float) -> None:
         """Take in what the poller has seen, until `end` at most; it sees again what is left."""

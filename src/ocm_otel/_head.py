@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 #: The longest Retry-After that is honoured to the letter, in seconds; past it we ask once an hour.
 LONGEST_WAIT = 3_600.0
-#: Heads up to this many bytes are remembered: one differs from the one before by its date, once a second.
-_REMEMBERED = 1024
 #: Answers that have no body, whatever their heads say (101: what follows is not HTTP any more).
 BODILESS = (101, 204, 304)
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?:[ \t]|\r?$)")
@@ -40,16 +38,13 @@ class Head(NamedTuple):
     plain: bool
 
 
+@lru_cache(maxsize=16)  # one differs from the one before by its date, once a second
 def read_head(head: bytes) -> Head:
     """Return what a head says.
 
     Raises:
         NotHTTP: it is none.
     """
-    return _read_again(head) if len(head) < _REMEMBERED else _read(head)
-
-
-def _read(head: bytes) -> Head:
     lines = head.split(b"\n")
     said = _STATUS.match(lines[0])
     if said is None:
@@ -78,9 +73,6 @@ def _read(head: bytes) -> Head:
     status = int(said[2])
     plain = status >= 200 and status not in BODILESS and not coding
     return Head(status, keeps, measure, length is not None, coding, retry_after, encoding, plain)
-
-
-_read_again = lru_cache(maxsize=64)(_read)
 
 
 def retry_seconds(retry_after: str | None, now: float) -> float | None:

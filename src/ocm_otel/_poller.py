@@ -20,7 +20,8 @@ READ, WRITE = select.POLLIN, select.POLLOUT
 GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 _HALF = getattr(select, "POLLRDHUP", 0)
 _LONGEST = 86_400.0
-_MOST = 64
+#: What is taken in at one go. The next calls begin after it, so that more would keep those connections idle for longer.
+_MOST = 16
 # gevent takes `epoll` away from whom it patches. What was loaded before that keeps it, and its threads with it.
 _Epoll = getattr(select, "epoll", None)
 

@@ -88,13 +88,17 @@ class Spool:
             self._finish(self._backlog.popleft())
         return None if (lane := self._lanes.oldest()) is None else self._lend(lane)
 
-    def sent(self, entry: Any) -> None:
+    def sent(self, entry: Any, mark: int = SENT) -> None:
         """Note on the disk that a call is made: who adopts the entry then knows that it may have counted."""
-        self._mark(entry, SENT)
+        try:
+            if not self._let_go:
+                entry.ledger.strike(entry.offset, mark)
+        except OSError as error:
+            self._unmarked(error)
 
     def back(self, entry: Any) -> None:
         """Note that the call is over and the entry is owed as before."""
-        self._mark(entry, OWED)
+        self.sent(entry, OWED)
 
     def holds(self, entry: Any) -> bool:
         """Return whether an entry is still to be sent."""
@@ -104,16 +108,12 @@ class Spool:
         """Count a call that may have counted."""
         self._tally.add(entry.query, AMBIGUOUS)
 
-    def settle(self, entry: Any) -> None:
-        """End an entry that was delivered."""
-        self._end(entry, DELIVERED)
-
     def drop(self, entry: Any) -> None:
         """End an entry that is given up."""
-        self._end(entry, DROPPED)
+        self.settle(entry, DROPPED)
 
-    def _end(self, entry: SpoolEntry, column: int) -> None:
-        """End an entry; counted first, for what is struck out is not sent again."""
+    def settle(self, entry: Any, column: int = DELIVERED) -> None:
+        """End an entry, one that was delivered as a rule; counted first, for what is struck out is not sent again."""
         self._tally.add(entry.query, column)
         ledger = entry.ledger
         try:
@@ -132,7 +132,7 @@ class Spool:
         except OSError as error:
             self._books.add("unkept", "refused-file")
             self._books.report("refused-file", "the refused file cannot be written: %s", error.strerror)
-        self._end(entry, REFUSED)
+        self.settle(entry, REFUSED)
 
     def adopt(self) -> int:
         """Take over what dead processes left behind; returns how many entries."""
@@ -221,14 +221,6 @@ class Spool:
             self._ended += 1
             self._books.add("dropped", reason)
             self._books.report(reason, "%s", NO_EVENT[reason])
-
-    def _mark(self, entry: SpoolEntry, mark: int) -> None:
-        """Change an entry's mark on the disk."""
-        try:
-            if not self._let_go:
-                entry.ledger.strike(entry.offset, mark)
-        except OSError as error:
-            self._unmarked(error)
 
     def _unmarked(self, error: OSError) -> None:
         self._books.report("strike", "a ledger in the spool cannot be written: %s", error.strerror)

@@ -147,7 +147,7 @@ class Wires:
             line.until = until
             if until < self.earliest:  # noqa: PLR1730 - `min` costs ten times as much, for each event
                 self.earliest = until
-            if wanted != line.wanted or line.wire.descriptor not in self._lines:
+            if wanted != line.wanted or not wanted:  # as of a connection that was just closed, or is not there yet
                 self._await(line, wanted)
             return
         call, line.call = line.call, None

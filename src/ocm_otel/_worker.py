@@ -183,11 +183,11 @@ class Worker:
             self._journal.adopt()
             self._next_watch = now + (self._journal.watch_every or math.inf)
         self._see_to_late(now)
-        turn, in_haste = self._courtesy.turn(now), self._courier.awaited
+        turn, in_haste, wall = self._courtesy.turn(now), self._courier.awaited, time.time()
         slept = 0 if in_haste else sleeps()
         if now >= self._not_before or in_haste:  # not past the end: what cannot be waited for would only be ambiguous
             while not self._stopped and now < end and now < turn:
-                if (call := self._courier.due(now, time.time())) is None:
+                if (call := self._courier.due(now, wall)) is None:
                     break
                 self._carrier.hand_out(call, end)
                 now = time.monotonic()
