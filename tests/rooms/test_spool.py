@@ -347,7 +347,8 @@ def test_a_signal_in_the_middle_of_an_append(desk):
             names.append(f"n{len(names)}")
             assert one.put(names[-1], pad=len(names) % 70) == ""
             if len(names) % 1000 == 0:
-                assert one.spool.waiting() == len(names) + len(rung)
+                before, waiting = len(rung), one.spool.waiting()
+                assert before <= waiting - len(names) <= len(rung)  # the alarm may ring between any two of these
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, old)
