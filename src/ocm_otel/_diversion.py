@@ -39,6 +39,8 @@ class Diversion(Protocol):
 
 #: Those that are open, the latest last. Doors look whether it is empty, and do no more while it is.
 opened: list[Diversion] = []
+#: Whether there are any, for those who ask at each record: it costs less than to look at the list.
+is_open = False
 
 _mine: ContextVar[Diversion | None] = ContextVar("ocm_otel_diversion", default=None)
 
@@ -73,11 +75,14 @@ def fault(what: InvalidEvent) -> None:
 @contextmanager
 def divert(to: Diversion) -> Iterator[None]:
     """Let events go to `to` for the length of a block."""
+    global is_open
     before = _mine.get()
     opened.append(to)
+    is_open = True
     _mine.set(to)
     try:
         yield
     finally:
         opened[:] = [one for one in opened if one is not to]
+        is_open = bool(opened)
         _mine.set(before)  # no token: a generator may end in another context than it began in

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from ocm_otel._diversion import opened
+from ocm_otel import _diversion
 from ocm_otel._process import importing
 from ocm_otel._variables import explaining
 
@@ -42,9 +42,7 @@ class OCMSpanProcessor(SpanProcessor):
             from ocm_otel._span_door import SpanDoor
             from ocm_otel._unrecorded import unrecorded
         self._door = SpanDoor(type(self).__name__, outbox, {}, on_error)
-        # Asked at each span, so they are known beforehand.
-        self._reads_baggage = bool(self._door.baggage_keys)
-        self._looks_closely = self._reads_baggage or explaining()
+        self._reads_baggage = bool(self._door.baggage_keys)  # asked at each span, so it is known beforehand
         unrecorded.watch(self, self._door)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -52,16 +50,20 @@ class OCMSpanProcessor(SpanProcessor):
         if self._reads_baggage:
             self._door.note(span, parent_context)
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Take the events of an ended span; the span stays as it is and is not kept."""
-        one: Any = span
+    def on_end(self, span: Any) -> None:
+        """Take the events of an ended span, a `ReadableSpan`; it stays as it is and is not kept."""
         try:  # most spans, with as little as can be: the name is written out, and `take` has the public fallback
-            bounded = one._attributes  # noqa: SLF001 - as just said
-            tells = "ocm.event_type" in bounded._dict or bounded.dropped or one._events._dq  # noqa: SLF001 - likewise
+            bounded = span._attributes  # noqa: SLF001 - as just said
+            tells = "ocm.event_type" in bounded._dict or bounded.dropped or span._events._dq  # noqa: SLF001 - likewise
+            if not (tells or _diversion.is_open or self._reads_baggage):
+                return
         except Exception:  # noqa: BLE001 - a span of another make: `take` finds out what it is
             tells = True
-        if tells or opened or self._looks_closely:
-            self._door.take(span)
+        self._door.take(span)
+
+    def _take(self, span: ReadableSpan) -> None:
+        """Take the events of an ended span, and look at it however little it seems to bear."""
+        self._door.take(span)
 
     def shutdown(self) -> None:
         """Deliver what waits, as long as ``shutdown_timeout`` allows; the outbox stays open."""
@@ -109,3 +111,4 @@ if explaining():
     from ocm_otel._span_door import SpanDoor
 
     explain(SpanDoor, "take", of_span, line=False)
+    OCMSpanProcessor.on_end = OCMSpanProcessor._take  # type: ignore[method-assign] # noqa: SLF001 - each span is told of

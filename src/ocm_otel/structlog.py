@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ocm_otel import _diversion
 from ocm_otel._diversion import opened, saw
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, source, stamped
@@ -61,7 +62,7 @@ def _function(processor: OCMProcessor, door: Door) -> Any:
             and "ocm.event_type" not in line
             and "ocm_event_type" not in line
             and "ocm" not in line
-            and not opened
+            and not _diversion.is_open
         ):
             return line
         return processor(logger, method_name, line)
