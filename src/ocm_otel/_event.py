@@ -108,10 +108,7 @@ def _fill(event: Event, kind: object, course_id: object, user_id: object, entity
     _put_type(event, text)
     query = "type=" + sent
     if course_id is not None:
-        if type(course_id) is str or type(course_id) is int:
-            course_id, sent = known_course(course_id)
-        else:
-            course_id, sent = _sent(clean_id(course_id, "ocm.course_id"))
+        course_id, sent = _looked_up(known_course, course_id, "ocm.course_id")
         query += "&course_id=" + sent
     if user_id is not None:  # there are many: most come seldom, and need no quoting
         if type(user_id) is str and len(user_id) < SHORT and PLAIN(user_id):
@@ -120,10 +117,7 @@ def _fill(event: Event, kind: object, course_id: object, user_id: object, entity
             user_id, sent = _sent(clean_id(user_id, "ocm.user_id"))
             query += "&user_id=" + sent
     if entity_id is not None:
-        if type(entity_id) is str or type(entity_id) is int:
-            entity_id, sent = known_entity(entity_id)
-        else:
-            entity_id, sent = _sent(clean_id(entity_id, "ocm.entity_id"))
+        entity_id, sent = _looked_up(known_entity, entity_id, "ocm.entity_id")
         query += "&entity_id=" + sent
     _put_course(event, course_id)
     _put_user(event, user_id)
@@ -148,6 +142,11 @@ def event_of(kind: object, course_id: object, user_id: object, entity_id: object
     _fill(event, kind, course_id, user_id, entity_id)
     _put_event(event, event_id)
     return event
+
+
+def _looked_up(known: Callable[[str | int], tuple[str, str]], value: object, key: str) -> tuple[str, str]:
+    """Return an id that is clean, and the same percent-encoded: remembered, if it is of a kind that is."""
+    return known(value) if type(value) is str or type(value) is int else _sent(clean_id(value, key))
 
 
 def _sent(text: str) -> tuple[str, str]:
