@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 #: While the API is away each probe is another event, so that none that fails by itself can stand in the way
 #: of the others; past this many that were tried they take turns, and only each eighth is another one.
-_MOST_TRIED = 32
-_EACH = 8
+_MOST_TRIED, _EACH = 32, 8
 _new = tuple.__new__  # a named tuple that is called costs twice as much
 _OPEN, _DELIVERED = State.OPEN, Fate.DELIVERED  # an enumeration's members are slow to look up
 
