@@ -104,7 +104,7 @@ class Lanes:
                 lane.withdraw()
                 return closed
             accepted()
-            lane.publish(record)
+            lane.publish(record, at, query)
         except OSError as error:
             return self._failed(error)
         finally:

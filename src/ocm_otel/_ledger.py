@@ -10,19 +10,21 @@ import os
 import threading
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ocm_otel._mapped import MappedFile
-from ocm_otel._record import HEADER, PURGED, SETTLED, count_owed, find_owed, told_ids, without_event
+from ocm_otel._record import HEADER, OWED, PURGED, SETTLED, Record, count_owed, find_owed, told_ids, without_event
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ocm_otel._record import Record
-
 LARGEST_FILE = 64 * 1024 * 1024  # a ledger of ours has at most 8 MiB
 #: Records that are read in one go, for each go has its price.
 _AHEAD = 32
+#: Records that are handed to the reader as they are written, so that it need not read them: some 2 MB of memory. Each
+#: is four plain values in a row, which the garbage collector need not look through as it would through an object.
+_HANDED = 8192 * 4
+_new = tuple.__new__  # a named tuple that is called costs twice as much
 _PURGED_END = 2 + len(PURGED)
 _BLANK = PURGED[-1]  # what a record ends with that was erased, and no other
 
@@ -57,6 +59,8 @@ class Ledger(MappedFile):
         self._shown = (len(HEADER), 0)  # the end of what was published, and how many that is: changed in one step
         self._syncing = threading.RLock()
         self._ahead: deque[Record] = deque()  # what was looked at and not lent out
+        # What was written lately, with gaps: where it begins and ends, when, the query. The writer appends, the reader takes.
+        self._handed: deque[Any] = deque()
         self._adopt() if size is None else self._make(HEADER)
 
     def _adopt(self) -> None:
@@ -98,10 +102,19 @@ class Ledger(MappedFile):
         data[start:end] = record
         return True
 
-    def publish(self, record: bytes) -> None:
-        """Let a record that was just written be read."""
-        end, written = self._shown
-        self._shown = (end + len(record), written + 1)
+    def publish(self, record: bytes, at: float = 0.0, query: str = "") -> None:
+        """Let a record that was just written be read; if it is said what is in it, it need not be looked at for that.
+
+        Args:
+            record: what `append` was given.
+            at: when the event was accepted, wall clock, seconds since 1970.
+            query: the event as it is sent.
+        """
+        start, written = self._shown
+        end = start + len(record)
+        self._shown = (end, written + 1)  # first: what is lent out is among what was written
+        if query and len(self._handed) < _HANDED:
+            self._handed.extend((start, end, at, query))
 
     def withdraw(self) -> None:
         """Strike out a record that was written and not published, if this process still has the map."""
@@ -154,14 +167,29 @@ class Ledger(MappedFile):
         return None
 
     def _look_ahead(self) -> bool:
-        """Read some more records; returns whether there are any."""
-        data = self._mapped(self.size)
-        end = min(self._shown[0], self.size)
-        found, self._looked = find_owed(data, self._looked, end, _AHEAD)
-        self._ahead.extend(found)
-        if not found:
-            self._read = end
-        return bool(found)
+        """Take what was handed over, and read what was not; returns whether there are any more records."""
+        while not self._take_handed() and self._looked < (end := self._shown[0]):
+            end = min(end, self._handed[0]) if self._handed else end
+            data = self._mapped(self.size)
+            found, looked = find_owed(data, self._looked, min(end, self.size), _AHEAD)
+            self._ahead.extend(found)
+            if found:
+                self._looked = looked
+                break
+            self._read = self._looked = end
+        return bool(self._ahead)
+
+    def _take_handed(self) -> bool:
+        """Take what was handed over and comes next; returns whether it did."""
+        handed, ahead, looked = self._handed, self._ahead, self._looked
+        take = handed.popleft
+        while handed and handed[0] <= looked and len(ahead) < _AHEAD:
+            start, end, at, query = take(), take(), take(), take()
+            if start == looked:  # else it was read before it was handed over
+                ahead.append(_new(Record, (start, end, OWED, at, query)))
+                looked = end
+        self._looked = looked
+        return bool(ahead)
 
     def strike(self, offset: int, mark: int) -> None:
         """Change the mark of the record at `offset`; if the file was deleted, nobody reads that.
@@ -200,6 +228,7 @@ class Ledger(MappedFile):
         self.ended += lost
         self._read = self._looked = self._shown[0]
         self._ahead.clear()
+        self._handed.clear()
         return lost
 
     def reset(self) -> None:
@@ -213,6 +242,7 @@ class Ledger(MappedFile):
         self.ended = 0
         self._read = self._looked = self._synced = len(HEADER)
         self._shown = (len(HEADER), 0)
+        self._handed.clear()
         self.retired = False
 
     def leave(self) -> None:
