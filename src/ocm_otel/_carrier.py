@@ -30,7 +30,7 @@ class Carrier:
         client: makes what the calls have in common; called in the driver's thread.
         poller: what the driver waits with.
         books: where a failure of our own is counted.
-        answered: told in the driver's thread what each call meant.
+        answered: told in the driver's thread what each call meant, and the time, by `time.monotonic`.
         post: has the driver do something, from any thread.
         timeout: seconds that one call may take.
     """
@@ -40,7 +40,7 @@ class Carrier:
         client: Callable[[], Client],
         poller: Poller,
         books: Books,
-        answered: Callable[[Call, Verdict], object],
+        answered: Callable[[Call, Verdict, float], object],
         post: Callable[[Callable[[], object]], object],
         *,
         timeout: float,
@@ -52,30 +52,30 @@ class Carrier:
         self._post = post
         self._timeout = timeout
         self._way: Wires | Senders | None = None
-        #: Begins a call, which has until a moment (`time.monotonic`) if the driver has to make it itself.
-        self.hand_out: Callable[[Call, float], object] = self._hand_out_first
+        #: Begins a call, which has until a moment (`time.monotonic`) if the driver has to make it itself; it is told the time.
+        self.hand_out: Callable[[Call, float, float], object] = self._hand_out_first
 
     @property
     def earliest(self) -> float:
         """When the time of a call is over, at the earliest, by `time.monotonic`."""
         return math.inf if self._way is None else self._way.earliest
 
-    def _hand_out_first(self, call: Call, end: float) -> None:
+    def _hand_out_first(self, call: Call, end: float, now: float) -> None:
         """Find out who makes the calls, and have them begin this one, and each further one."""
         try:
             self._way = self._made(self._make_client())
         except Exception as error:  # noqa: BLE001 - httpx may be missing or broken; counted, and tried again
             self._books.add("failed_client", type(error).__name__)
             self._books.report("failed_client", "the HTTP client (httpx) cannot be made: %r", error)
-            self._answered(call, judge_failure(Failure.MISCONFIGURED))
+            self._answered(call, judge_failure(Failure.MISCONFIGURED), now)
             return
         self.hand_out = self._way.hand_out
-        self.hand_out(call, end)
+        self.hand_out(call, end, now)
 
-    def take_in(self, came: Sequence[tuple[int, int]], end: float) -> None:
+    def take_in(self, came: Sequence[tuple[int, int]], end: float, now: float) -> None:
         """Take in what the poller has seen, until `end` at most; it sees again what is left."""
         if self._way is not None:
-            self._way.take_in(came, end)
+            self._way.take_in(came, end, now)
 
     def cut(self, call: Call) -> None:
         """End a call that hangs: what comes of it is not waited for any more."""

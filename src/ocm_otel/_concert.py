@@ -10,12 +10,13 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ocm_otel._head import LONGEST_WAIT
-from ocm_otel._outlook import WAITS, Outlook, Start, State, backoff
+from ocm_otel._outlook import WAITS, Outlook, State, backoff
 from ocm_otel._pace import Pace
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from ocm_otel._outlook import Start
     from ocm_otel._verdict import Verdict
 
 #: Seconds between two looks while the API is away: so soon the others notice that it is back.
@@ -58,15 +59,15 @@ class SharedPace(Pace):
         wait = super()._start_in(now)
         return wait if wait == 0 or self.state is State.OPEN else min(wait, LOOK_EVERY)
 
-    def _started(self, now: float) -> Start | None:
-        """Note that a call starts; None if another process was faster, and it may not after all."""
+    def _take_turn(self, now: float) -> int | None:
+        """Let the next call start later; None if another process was faster, and this one may not start after all."""
         with self._board.alone():
             self._look(now)
             if super()._start_in(now) > 0:
                 return None
-            start = super()._started(now)
+            probe = super()._take_turn(now)
             self._write()
-            return start
+            return probe
 
     def _heard(self, verdict: Verdict, now: float, start: Start, strikes: int) -> float:
         """Take in what a call meant, and let the others know if it changes anything for them."""

@@ -93,8 +93,12 @@ class Pace:
         """Return the seconds until one more call may start: 0 for now, infinity for "after an answer"."""
         if now >= self._look_at:
             self._look(now)
-        room = not self._gap and self._fresh + 1 <= self._limit.value and self._out < self._most
-        return 0.0 if room and self.outlook.state is _OPEN else self._start_in(now)
+        if self._gap or self.outlook.state is not _OPEN or self._out >= self._most:
+            return self._start_in(now)
+        if self._fresh + 1 <= self._limit.value:
+            return 0.0
+        wait = self._quiet + self._patience - now  # as `_start_in` says, of whom it is asked at each turn
+        return wait if wait > 0.0 else 0.0
 
     def _look(self, now: float) -> None:
         """Heed what other processes have heard: of none here."""
@@ -115,16 +119,11 @@ class Pace:
 
     def started(self, now: float) -> Start | None:
         """Note that a call starts; returns what is to be said again to `heard`; None if it may not after all."""
+        probe: int | None = 0
         if self.outlook.state is not _OPEN or self._gap or self._fresh + 1 > self._limit.value:
-            return self._started(now)
-        return self._begun(now)
-
-    def _started(self, now: float) -> Start | None:
-        """Note that a call starts which takes its turn, or is a probe."""
-        return self._begun(now, self._take_turn(now))
-
-    def _begun(self, now: float, probe: int = 0) -> Start:
-        """Note that a call starts."""
+            probe = self._take_turn(now)
+            if probe is None:
+                return None
         if self._fresh == 0:
             self._quiet = max(self._quiet, now)
         self._fresh += 1
@@ -179,8 +178,11 @@ class Pace:
             end = min(end, max(start.at + self._patience, self._revived + _GRACE))
         return end - now
 
-    def _take_turn(self, now: float) -> int:
-        """Let the next call start later; returns the number of the probe that this one is, 0 for none."""
+    def _take_turn(self, now: float) -> int | None:
+        """Let the next call start later; returns the number of the probe that this one is, 0 for none.
+
+        None, which here is never said, means that the call may not start after all.
+        """
         outlook = self.outlook
         if self._gap:
             outlook = outlook._replace(next=max(outlook.next, now - self._burst * self._gap) + self._gap)

@@ -42,7 +42,7 @@ class Senders:
         self,
         client: Client,
         books: Books,
-        answered: Callable[[Call, Verdict], object],
+        answered: Callable[[Call, Verdict, float], object],
         post: Callable[[Callable[[], object]], object],
         *,
         timeout: float,
@@ -59,7 +59,7 @@ class Senders:
 
     # --- the driver's thread ------------------------------------------------------------------------------
 
-    def hand_out(self, call: Call, end: float) -> None:
+    def hand_out(self, call: Call, end: float, now: float) -> None:
         """Give a call to a sender, a new one if all have a call; make it here, until `end`, if there can be none."""
         self._busy[id(call)] = None
         if len(self._busy) > self._threads:
@@ -72,10 +72,10 @@ class Senders:
             self._calls.put(call)
         else:
             connection = self._client.connect()
-            self._send(connection, call, min(self._timeout, max(0.001, end - time.monotonic())))
+            self._send(connection, call, min(self._timeout, max(0.001, end - now)))
             connection.close()
 
-    def take_in(self, came: Sequence[tuple[int, int]], end: float) -> None:
+    def take_in(self, came: Sequence[tuple[int, int]], end: float, now: float) -> None:
         """Nothing is to be done: what came of a call is posted."""
 
     def cut(self, call: Call) -> None:
@@ -100,7 +100,7 @@ class Senders:
     def _heard(self, call: Call, verdict: Verdict) -> None:
         """Take in what a call meant; its sender is free again."""
         self._busy.pop(id(call), None)
-        self._answered(call, verdict)
+        self._answered(call, verdict, time.monotonic())
 
     # --- the senders' threads -----------------------------------------------------------------------------
 

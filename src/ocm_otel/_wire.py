@@ -78,37 +78,87 @@ class Wire:
         self._rested = 0.0
         self.descriptor = -1
 
-    def call(self, request: bytes, end: float) -> Calling:
+    def start(self, request: bytes, now: float) -> int:
+        """Send a request over the kept connection; returns how many bytes left at once, and what is missing is `call`'s.
+
+        A connection that the server has ended is closed, and then nothing has left.
+
+        Args:
+            request: a whole head of a request, without a body.
+            now: `time.monotonic`.
+        """
+        sock = self._socket
+        if sock is None:
+            return 0
+        if now - self._rested > KEPT or (self._stir.poll(0) and self._was_closed()):
+            self.close()
+            return 0
+        try:
+            return sock.send(request)
+        except (OSError, ValueError):  # it would have to wait, or is broken: no whole request is there to be counted
+            return 0
+
+    def call(self, request: bytes, end: float, sent: int | None = None) -> Calling:
         """Make one call: send `request`, and return the answer, or why there is none; never raises.
 
         Args:
             request: a whole head of a request, without a body.
             end: when to give up, by `time.monotonic`; an answer whose status was said by then counts.
+            sent: what `start` returned, for who has called it.
         """
         answer = Answer()
         try:
-            sock = self._socket
-            if sock is None or time.monotonic() - self._rested > KEPT or (self._stir.poll(0) and self._was_closed()):
-                self.close()
+            left = request[self.start(request, time.monotonic()) if sent is None else sent :]
+            if self._socket is None:
                 yield from self._open(end)
-                sock = self._opened()
-            wanted, left = _send(sock, request)
             while left:
-                if not (yield wanted, end):
+                wanted, left = _send(self._opened(), left)
+                if left and not (yield wanted, end):
                     raise _Failed(Failure.CUT_OFF)
-                wanted, left = _send(sock, left)
-            wanted = READ
-            while wanted:
-                if not (yield wanted, end):
-                    raise _Failed(Failure.SILENCE)
-                wanted = _receive(sock, answer, end)
         except _Failed as failed:
             self.close()
-            return answer if answer.status else failed.args[0]
-        self._rested = time.monotonic()
+            return failed.args[0]  # type: ignore[no-any-return]
+        outcome: int | Answer | Failure = READ
+        while isinstance(outcome, int):
+            outcome = self.hear(answer, end, time.monotonic()) if (yield outcome, end) else self.give_up(answer)
+        return outcome
+
+    def hear(self, answer: Answer, end: float, now: float) -> int | Answer | Failure:
+        """Take in what is there of the answer; returns what to wait for, or what came of the call.
+
+        Args:
+            answer: takes in what comes.
+            end: as `call` takes it.
+            now: `time.monotonic`.
+        """
+        try:
+            while not answer.feed(data := self._socket.recv(_SPACE)):  # type: ignore[union-attr] # a call has one
+                if not data:
+                    answer.end()
+                    return self._failed(answer, Failure.NO_ANSWER)
+                if time.monotonic() > end:
+                    return self.give_up(answer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return READ
+        except ssl.SSLWantWriteError:
+            return WRITE
+        except (OSError, ValueError):
+            return self._failed(answer, Failure.NO_ANSWER)
+        except NotHTTP:
+            return self._failed(answer, Failure.NOT_HTTP)
+        self._rested = now
         if not answer.reusable:
             self.close()
         return answer
+
+    def give_up(self, answer: Answer) -> Answer | Failure:
+        """End the call, for its time is over; returns what came of it."""
+        return self._failed(answer, Failure.SILENCE)
+
+    def _failed(self, answer: Answer, why: Failure) -> Answer | Failure:
+        """Close the connection; returns the answer if its status was said, for then it counts."""
+        self.close()
+        return answer if answer.status else why
 
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""
@@ -222,26 +272,3 @@ def _send(sock: socket.socket, request: bytes) -> tuple[int, bytes]:
         return READ, request
     except (OSError, ValueError):
         raise _Failed(Failure.CUT_OFF) from None
-
-
-def _receive(sock: socket.socket, answer: Answer, end: float) -> int:
-    """Take in what is there of the answer; return what to wait for, 0 if it is complete."""
-    try:
-        while True:
-            data = sock.recv(_SPACE)
-            if not data:
-                answer.end()
-            if answer.feed(data) if data else answer.status:
-                return 0
-            if not data:
-                raise _Failed(Failure.NO_ANSWER)
-            if time.monotonic() > end:
-                raise _Failed(Failure.SILENCE)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return READ
-    except ssl.SSLWantWriteError:
-        return WRITE
-    except (OSError, ValueError):
-        raise _Failed(Failure.NO_ANSWER) from None
-    except NotHTTP:
-        raise _Failed(Failure.NOT_HTTP) from None

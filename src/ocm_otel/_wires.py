@@ -11,7 +11,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ocm_otel._poller import GONE
+from ocm_otel._answer import Answer
+from ocm_otel._poller import GONE, READ
 from ocm_otel._resolver import Resolver
 from ocm_otel._values import SettingsError
 from ocm_otel._verdict import Failure, misconfigured
@@ -20,7 +21,6 @@ from ocm_otel._wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ocm_otel._answer import Answer
     from ocm_otel._books import Books
     from ocm_otel._client import Client
     from ocm_otel._courier import Call
@@ -30,14 +30,19 @@ if TYPE_CHECKING:
 
 
 class _Line:
-    """A connection, and the call that is on it: how far it is, and until when it waits."""
+    """A connection, and the call that is on it: how far it is, and until when it waits.
 
-    __slots__ = ("call", "calling", "until", "wanted", "wire")
+    A call whose request left at once has an `answer` that comes in; any other, one that opens the connection, say, is a
+    generator, `calling`.
+    """
+
+    __slots__ = ("answer", "call", "calling", "until", "wanted", "wire")
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.call: Call | None = None
         self.calling: Calling | None = None
+        self.answer = Answer()
         self.until = math.inf
         self.wanted = 0
 
@@ -49,7 +54,7 @@ class Wires:
         client: what the calls have in common.
         poller: waits for the connections, and for whatever else its owner waits for.
         books: where a failure of our own is counted.
-        answered: told what each call meant.
+        answered: told what each call meant, and the time, by `time.monotonic`.
         post: has the driver do something, from any thread.
         timeout: seconds that one call may take.
 
@@ -62,7 +67,7 @@ class Wires:
         client: Client,
         poller: Poller,
         books: Books,
-        answered: Callable[[Call, Verdict], object],
+        answered: Callable[[Call, Verdict, float], object],
         post: Callable[[Callable[[], object]], object],
         *,
         timeout: float,
@@ -78,41 +83,59 @@ class Wires:
         self._unplaced: set[_Line] = set()  # those that wait for an address
         self.earliest = math.inf  # no call's time is over before
 
-    def hand_out(self, call: Call, end: float) -> None:
+    def hand_out(self, call: Call, end: float, now: float) -> None:
         """Begin a call; what comes of it is heard later, or at once if it cannot be made."""
         try:
             line = self._idle.pop() if self._idle else _Line(Wire(self._client.place(), self._find, self._closing))
         except SettingsError as error:
-            self._answered(call, misconfigured(str(error)))
+            self._answered(call, misconfigured(str(error)), now)
             return
         line.call = call
-        line.calling = line.wire.call(self._client.request(call.entry.query), time.monotonic() + self._timeout)
-        self._advance(line, came=None)
+        request = self._client.request(call.entry.query)
+        until = now + self._timeout
+        sent = line.wire.start(request, now)
+        if sent < len(request):
+            line.calling = line.wire.call(request, until, sent)
+            self._advance(line, now, came=None)
+            return
+        line.answer = Answer()
+        line.until = until
+        if until < self.earliest:  # noqa: PLR1730 - `min` costs ten times as much, for each event
+            self.earliest = until
+        if line.wanted != READ:
+            self._await(line, READ)
 
-    def take_in(self, came: Sequence[tuple[int, int]], end: float) -> None:
+    def take_in(self, came: Sequence[tuple[int, int]], end: float, now: float) -> None:
         """Take in what has come and what it means, as much of it as there is time for.
 
         Args:
             came: what the poller has seen; it sees again what is left.
             end: when to stop, by `time.monotonic`.
+            now: the time.
         """
         for descriptor, what in came:
             line = self._lines.get(descriptor)
-            if line is not None and line.call is not None:
-                self._advance(line, came=True, gone=what & GONE)
-            elif line is not None:  # the server ended it, or said something that nobody asked for
-                line.wire.close()
-            if time.monotonic() > end:
+            if line is not None:
+                if line.call is None:  # the server ended it, or said something that nobody asked for
+                    line.wire.close()
+                elif line.calling is None:
+                    self._hear(line, now, what & GONE)
+                else:
+                    self._advance(line, now, came=True, gone=what & GONE)
+            now = time.monotonic()
+            if now > end:
                 return  # what has not been looked at is in time, whatever the clock says
-        if time.monotonic() >= self.earliest:
-            self._expire()
+        if now >= self.earliest:
+            self._expire(now)
 
     def cut(self, call: Call) -> None:
         """End a call that hangs, and its connection; what comes of it is not heard."""
         for line in [line for line in self._busy() if line.call is call]:
             self._unplaced.discard(line)
             line.call = None
-            line.calling.close()  # type: ignore[union-attr] # there is one as long as there is a call
+            if line.calling is not None:
+                line.calling.close()
+                line.calling = None
             line.wire.close()
             self._idle.appendleft(line)
 
@@ -133,28 +156,46 @@ class Wires:
         """Return the lines that have a call."""
         return [line for line in (*self._lines.values(), *self._unplaced) if line.call is not None]
 
-    def _advance(self, line: _Line, *, came: bool | None, gone: int = 0) -> None:
-        """Go on with a call until it waits again, or has ended."""
+    def _hear(self, line: _Line, now: float, gone: int) -> None:
+        """Take in what is there of the answer to a call that waits for nothing else."""
         try:
-            wanted, until = line.calling.send(came)  # type: ignore[union-attr, arg-type] # None begins it
+            outcome = line.wire.hear(line.answer, line.until, now)
+        except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
+            outcome = self._broken(line, error)
+        if outcome.__class__ is not int:
+            self._ended(line, outcome, now, gone)  # type: ignore[arg-type]
+        elif outcome != line.wanted:
+            self._await(line, outcome)
+
+    def _advance(self, line: _Line, now: float, *, came: bool | None, gone: int = 0) -> None:
+        """Go on with a call that takes more than to send and to hear, until it waits again, or has ended."""
+        try:
+            wanted, line.until = line.calling.send(came)  # type: ignore[union-attr, arg-type] # None begins it
         except StopIteration as ended:
             outcome: Answer | Failure = ended.value
         except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
-            self._books.add("failed_call", type(error).__name__)
-            line.wire.close()
-            outcome = Failure.BROKEN
+            outcome = self._broken(line, error)
         else:
-            line.until = until
-            if until < self.earliest:  # noqa: PLR1730 - `min` costs ten times as much, for each event
-                self.earliest = until
+            self.earliest = min(self.earliest, line.until)
             if wanted != line.wanted or not wanted:  # as of a connection that was just closed, or is not there yet
                 self._await(line, wanted)
             return
+        line.calling = None
+        self._ended(line, outcome, now, gone)
+
+    def _broken(self, line: _Line, error: Exception) -> Failure:
+        """Count that a call failed in a way that it should not."""
+        self._books.add("failed_call", type(error).__name__)
+        line.wire.close()
+        return Failure.BROKEN
+
+    def _ended(self, line: _Line, outcome: Answer | Failure, now: float, gone: int) -> None:
+        """Say what came of a call; its connection is free again."""
         call, line.call = line.call, None
         if gone:
             line.wire.close()
         self._idle.append(line) if line.wire.descriptor >= 0 else self._idle.appendleft(line)
-        self._answered(call, self._client.verdict(outcome))  # type: ignore[arg-type]
+        self._answered(call, self._client.verdict(outcome), now)  # type: ignore[arg-type]
 
     def _await(self, line: _Line, wanted: int) -> None:
         """Wait for what a call waits for: its connection, or an address to connect to."""
@@ -175,12 +216,14 @@ class Wires:
         """Go on with the calls that waited for an address."""
         lines, self._unplaced = self._unplaced, set()
         for line in lines:
-            self._advance(line, came=True)
+            self._advance(line, time.monotonic(), came=True)
 
-    def _expire(self) -> None:
+    def _expire(self, now: float) -> None:
         """End the calls whose time is over."""
-        now = time.monotonic()
         for line in [line for line in self._busy() if line.until <= now]:
             self._unplaced.discard(line)
-            self._advance(line, came=False)
+            if line.calling is None:
+                self._ended(line, line.wire.give_up(line.answer), now, 0)
+            else:
+                self._advance(line, now, came=False)
         self.earliest = min((line.until for line in self._busy()), default=math.inf)

@@ -189,7 +189,7 @@ class Worker:
             while not self._stopped and now < end and now < turn:
                 if (call := self._courier.due(now, wall)) is None:
                     break
-                self._carrier.hand_out(call, end)
+                self._carrier.hand_out(call, end, now)
                 now = time.monotonic()
         rest = 0.0 if in_haste else self._courtesy.rest(began, now, sleeps() - slept)
         if rest and self._courier.under_way:
@@ -197,8 +197,8 @@ class Worker:
         nap = _NAP if self._brisk and self._courier.under_way else math.inf
         self._asleep = nap == math.inf
         ready, now = self._courier.has_ready(), time.monotonic()
-        if ready:
-            self._asleep = False  # a further event would not change what we wait for
+        if ready:  # a further event would not change what we wait for
+            self._asleep, nap = False, math.inf
         wait = self._courier.sleep(now, ready=ready)
         if not in_haste:
             wait = max(wait, self._not_before - now)
@@ -218,7 +218,8 @@ class Worker:
         """
         latest = min(wait, self._carrier.earliest - time.monotonic())
         came = self._poller.wait(latest if self._inbox.empty() else 0.0)
-        self._carrier.take_in(came, self._courtesy.turn(time.monotonic()) if turn is None else turn)
+        now = time.monotonic()
+        self._carrier.take_in(came, self._courtesy.turn(now) if turn is None else turn, now)
         while not self._inbox.empty():  # this thread alone takes out
             self._inbox.get_nowait()()
         return bool(came)
@@ -237,9 +238,9 @@ class Worker:
         self._stopped = True
         self._carrier.stop()
 
-    def _answered(self, call: Call, verdict: Verdict) -> None:
+    def _answered(self, call: Call, verdict: Verdict, now: float) -> None:
         """Settle a call, in the worker's thread."""
-        self._courier.answered(call, verdict, time.monotonic(), time.time())
+        self._courier.answered(call, verdict, now, time.time())
 
 
 def _where(error: Exception) -> str:

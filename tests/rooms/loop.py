@@ -29,7 +29,7 @@ class Loop:
         self.heard = {}
         self._posted, self._numbers = deque(), count(1)
         self.wires = Wires(
-            client, self.poller, self.books, lambda call, verdict: self.heard.update({call.entry.number: verdict}),
+            client, self.poller, self.books, lambda call, verdict, _: self.heard.update({call.entry.number: verdict}),
             self._post, timeout=timeout,
         )  # fmt: skip
 
@@ -40,13 +40,13 @@ class Loop:
     def begin(self, query):
         """Begin a call; return it."""
         call = Call(Entry(next(self._numbers), query, 0.0), Start(0.0, 0, 0))
-        self.wires.hand_out(call, time.monotonic() + 60)
+        self.wires.hand_out(call, time.monotonic() + 60, time.monotonic())
         return call
 
     def turn(self, seconds=0.05):
         """Wait a moment, and take in what came."""
         came = self.poller.wait(min(seconds, self.wires.earliest - time.monotonic()))
-        self.wires.take_in(came, time.monotonic() + 60)
+        self.wires.take_in(came, time.monotonic() + 60, time.monotonic())
         while self._posted:
             self._posted.popleft()()
 
