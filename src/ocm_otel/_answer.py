@@ -62,7 +62,8 @@ class Answer:
             if plain and end + 4 + (length or 0) == len(data) < MOST_BODY and length is not None:
                 # All of it came in one piece, as usual.
                 self.status, self.reusable, self.body, self.complete = status, keeps, data[end + 4 :], True
-                self.retry_after, self.encoding = retry_after, encoding
+                if retry_after is not None or encoding:
+                    self.retry_after, self.encoding = retry_after, encoding
                 return True
         self._rest = data if not self._rest else self._rest + data
         while not self.status:

@@ -52,7 +52,7 @@ class Carrier:
         self._post = post
         self._timeout = timeout
         self._way: Wires | Senders | None = None
-        #: Begins a call, which has until a moment (`time.monotonic`) if the driver has to make it itself; it is told the time.
+        #: Begins a call, which has until `end` if the driver has to make it itself; told `now`, both `time.monotonic`.
         self.hand_out: Callable[[Call, float, float], object] = self._hand_out_first
 
     @property

@@ -151,9 +151,10 @@ class Standing(Account):
         for file in sorted(self.path.glob(f"*/{LEDGERS}")) if self.there else ():
             with suppress(OSError, ForeignLedger):  # settled and removed meanwhile; none of ours
                 ledger = Ledger(file)
-                while (record := ledger.lend()) is not None:
-                    if record.query:
-                        yield record.query, record.at
+                while (row := ledger.lend()) is not None:
+                    _, _, _, at, query = row
+                    if query:
+                        yield query, at
 
     def _strangers(self) -> dict[str, str]:
         """Return the names in the account's directory and its ledger sets that are none of ours."""
@@ -227,9 +228,10 @@ def _lives(path: Path) -> bool:
 
 def _count(ledger: Ledger, found: Holding) -> None:
     """Add what a ledger owes."""
-    while (record := ledger.lend()) is not None:
+    while (row := ledger.lend()) is not None:
+        _, _, mark, at, query = row
         found.owed += 1
-        found.sent += record.mark == SENT
-        found.torn += not record.query
-        if record.query and math.isfinite(record.at):
-            found.oldest = record.at if found.oldest is None else min(found.oldest, record.at)
+        found.sent += mark == SENT
+        found.torn += not query
+        if query and math.isfinite(at):
+            found.oldest = at if found.oldest is None else min(found.oldest, at)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from ocm_otel._answer import Answer, unpacked
+from ocm_otel._link import Place
 from ocm_otel._poller import drive
 from ocm_otel._values import SettingsError
 from ocm_otel._verdict import Failure, Verdict, judge, judge_failure, misconfigured
-from ocm_otel._wire import KEPT, Place, Wire
+from ocm_otel._wire import KEPT, Wire
 
 if TYPE_CHECKING:
     from ocm_otel._httpx import BaseTransport, Transport

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from ocm_otel._journal import Entry
 from ocm_otel._marks import Marks
 from ocm_otel._outages import Outages
-from ocm_otel._outlook import State
+from ocm_otel._outlook import Start, State
 from ocm_otel._pace import SUSPECT
 from ocm_otel._verdict import Failure, Fate, judge_failure
 
@@ -22,23 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocm_otel._books import Books
-    from ocm_otel._journal import Entry, Journal
-    from ocm_otel._outlook import Start
+    from ocm_otel._journal import Journal
     from ocm_otel._pace import Pace
     from ocm_otel._verdict import Verdict
 
 #: While the API is away each probe is another event, so that none that fails by itself can stand in the way
 #: of the others; past this many that were tried they take turns, and only each eighth is another one.
 _MOST_TRIED, _EACH = 32, 8
-_new = tuple.__new__  # a named tuple that is called costs twice as much
 _OPEN, _DELIVERED = State.OPEN, Fate.DELIVERED  # an enumeration's members are slow to look up
 
 
-class Call(NamedTuple):
-    """An entry on its way to the API, and what the pace knows of its start."""
-
-    entry: Entry
-    start: Start
+#: An entry on its way to the API, and what the pace knows of its start: a plain tuple, as `Start` is.
+Call = tuple[Entry, Start]
 
 
 class Courier:
@@ -65,8 +61,7 @@ class Courier:
         self._lent: dict[int, tuple[int, float]] = {}
         self._out: dict[int, Call] = {}  # calls under way by their entries' numbers; the oldest first
         self._taken = self._tried = 0  # entries that were taken; probes since the API went away
-        self._believed, self._over = State.OPEN, False
-        self._outages = Outages(books)
+        self._believed, self._over, self._outages = State.OPEN, False, Outages(books)
         self._marks = Marks(self._lent, self.has_ready)
 
     def due(self, now: float, wall: float = 0.0) -> Call | None:
@@ -91,7 +86,7 @@ class Courier:
                 self._journal.sent(entry)
                 if self._over:  # let go of meanwhile: whoever takes it over sends it
                     return None
-                call = self._out[entry.number] = _new(Call, (entry, start))
+                call = self._out[entry.number] = (entry, start)
                 return call
         return None
 
@@ -105,7 +100,7 @@ class Courier:
 
     def late_in(self, now: float) -> float:
         """Return the seconds until the oldest call is to be given up; of all, its time comes first."""
-        return self._pace.late_in(next(iter(self._out.values())).start, now) if self._out else math.inf
+        return self._pace.late_in(next(iter(self._out.values()))[1], now) if self._out else math.inf
 
     def sleep(self, now: float, *, ready: bool | None = None) -> float:
         """Return the seconds until `due` may have a call; infinity if only an answer or an event can help.
@@ -153,23 +148,29 @@ class Courier:
         state = self._pace.outlook.state
         if state is not self._believed:
             self._suspect()
-        if verdict.ambiguous:
-            self._books.add("ambiguous", verdict.reason)
-            self._journal.doubt(entry)
         if verdict.fate is _DELIVERED:
             self._journal.settle(entry)
             del self._lent[number]
             self._delivered()
-            self._marks.look(self._taken)
+            if self._marks.first <= self._taken or not self._lent:
+                self._marks.look(self._taken)
             self._books.on_lag(wall - entry.at)
-        elif verdict.fate is Fate.REFUSED:
+        else:
+            self._not_delivered(entry, verdict, now, wall, delay)
+        if state is not self._outages.last:
+            self._outages.note(state, verdict, now, self._journal.waiting())
+
+    def _not_delivered(self, entry: Entry, verdict: Verdict, now: float, wall: float, delay: float) -> None:
+        """Settle an entry that was not delivered, or let it wait for its next call."""
+        if verdict.ambiguous:
+            self._books.add("ambiguous", verdict.reason)
+            self._journal.doubt(entry)
+        if verdict.fate is Fate.REFUSED:
             self._refuse(entry, verdict.reason, verdict.words, wall)
         elif verdict.ambiguous and self._discard:
             self._give_up(entry)
         else:
             self._again(entry, verdict, now, delay)
-        if state is not self._outages.last:
-            self._outages.note(state, verdict, now, self._journal.waiting())
 
     def mark(self, done: Callable[[], object]) -> None:
         """Call `done` as soon as everything that is in the journal at this moment is settled."""

@@ -15,6 +15,9 @@ from typing import NamedTuple
 LONGEST_WAIT = 3_600.0
 #: Answers that have no body, whatever their heads say (101: what follows is not HTTP any more).
 BODILESS = (101, 204, 304)
+#: What the names of the fields begin with that matter to a caller.
+_FIRST = frozenset((b"c", b"C", b"t", b"T", b"r", b"R"))
+_new = tuple.__new__  # a named tuple that is called costs twice as much
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?:[ \t]|\r?$)")
 
 
@@ -53,6 +56,8 @@ def read_head(head: bytes) -> Head:
     connection = coding = b""
     retry_after, encoding = None, ""
     for line in lines[1:]:
+        if line[:1] not in _FIRST:
+            continue  # a gateway sends a dozen others with each answer, and some of them differ each time
         name, _, value = line.partition(b":")
         name = name.lower()
         if name == b"content-length":
@@ -72,7 +77,7 @@ def read_head(head: bytes) -> Head:
     measure = int(length) if usable and length is not None else None
     status = int(said[2])
     plain = status >= 200 and status not in BODILESS and not coding
-    return Head(status, keeps, measure, length is not None, coding, retry_after, encoding, plain)
+    return _new(Head, (status, keeps, measure, length is not None, coding, retry_after, encoding, plain))
 
 
 def retry_seconds(retry_after: str | None, now: float) -> float | None:

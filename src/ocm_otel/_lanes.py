@@ -124,7 +124,7 @@ class Lanes:
         """Return the lane with the oldest record that is owed, None if there is none; of one lane it is not asked."""
         if len(self.lanes) == 1:
             return self.lanes[0]
-        heads = [(record.at, number) for number, lane in enumerate(self.lanes) if (record := lane.peek())]
+        heads = [(row[3], number) for number, lane in enumerate(self.lanes) if (row := lane.peek())]
         return self.lanes[min(heads)[1]] if heads else None
 
     def retired(self) -> list[Ledger]:

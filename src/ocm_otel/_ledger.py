@@ -13,10 +13,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ocm_otel._mapped import MappedFile
-from ocm_otel._record import HEADER, OWED, PURGED, SETTLED, Record, count_owed, find_owed, told_ids, without_event
+from ocm_otel._record import HEADER, OWED, PURGED, SETTLED, count_owed, find_owed, told_ids, without_event
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ocm_otel._record import Row
 
 LARGEST_FILE = 64 * 1024 * 1024  # a ledger of ours has at most 8 MiB
 #: Records that are read in one go, for each go has its price.
@@ -24,7 +26,6 @@ _AHEAD = 32
 #: Records that are handed to the reader as they are written, so that it need not read them: some 2 MB of memory. Each
 #: is four plain values in a row, which the garbage collector need not look through as it would through an object.
 _HANDED = 8192 * 4
-_new = tuple.__new__  # a named tuple that is called costs twice as much
 _PURGED_END = 2 + len(PURGED)
 _BLANK = PURGED[-1]  # what a record ends with that was erased, and no other
 
@@ -58,9 +59,8 @@ class Ledger(MappedFile):
         self._read = self._looked = self._synced = len(HEADER)
         self._shown = (len(HEADER), 0)  # the end of what was published, and how many that is: changed in one step
         self._syncing = threading.RLock()
-        self._ahead: deque[Record] = deque()  # what was looked at and not lent out
-        # What was written lately, with gaps: where it begins and ends, when, the query. The writer appends, the reader takes.
-        self._handed: deque[Any] = deque()
+        self._ahead: deque[Row] = deque()  # what was looked at and not lent out
+        self._handed: deque[Any] = deque()  # what was written lately, with gaps: begin, end, time, query, begin, …
         self._adopt() if size is None else self._make(HEADER)
 
     def _adopt(self) -> None:
@@ -103,13 +103,7 @@ class Ledger(MappedFile):
         return True
 
     def publish(self, record: bytes, at: float = 0.0, query: str = "") -> None:
-        """Let a record that was just written be read; if it is said what is in it, it need not be looked at for that.
-
-        Args:
-            record: what `append` was given.
-            at: when the event was accepted, wall clock, seconds since 1970.
-            query: the event as it is sent.
-        """
+        """Let a record that was just written be read; if `at` and `query` say what is in it, by handing it over."""
         start, written = self._shown
         end = start + len(record)
         self._shown = (end, written + 1)  # first: what is lent out is among what was written
@@ -143,7 +137,7 @@ class Ledger(MappedFile):
         """True if a record may follow that was not read yet."""
         return self._read < self._shown[0]
 
-    def peek(self) -> Record | None:
+    def peek(self) -> Row | None:
         """Return the next record that is owed without stepping behind it, None if there is none (yet).
 
         Raises:
@@ -151,32 +145,29 @@ class Ledger(MappedFile):
         """
         return self._ahead[0] if self._ahead or self._look_ahead() else None
 
-    def lend(self) -> Record | None:
-        """Lend out the next record that is owed, and step behind it; None if there is none (yet).
+    def lend(self) -> Row | None:
+        """Lend out the next record that is owed, as plain values, and step behind it; None if there is none (yet).
 
         Raises:
             OSError: as `peek` does.
         """
         data = self._map if self._map is not None else self._mapped(self.size)
         while self._ahead or self._look_ahead():
-            record = self._ahead.popleft()
-            self._read = end = record.end
-            if end - 2 < self.size and data[record.offset] != SETTLED:  # else struck out since it was looked at
+            row = self._ahead.popleft()
+            self._read = end = row[1]
+            if end - 2 < self.size and data[row[0]] != SETTLED:  # else struck out since it was looked at
                 self.lent += 1
-                return record if data[end - 2] != _BLANK else without_event(record)
+                return row if data[end - 2] != _BLANK else without_event(row)
         return None
 
     def _look_ahead(self) -> bool:
-        """Take what was handed over, and read what was not; returns whether there are any more records."""
-        while not self._take_handed() and self._looked < (end := self._shown[0]):
-            end = min(end, self._handed[0]) if self._handed else end
-            data = self._mapped(self.size)
-            found, looked = find_owed(data, self._looked, min(end, self.size), _AHEAD)
+        """Take what was handed over, or else read some more records; returns whether there are any."""
+        if not self._take_handed():
+            data, end = self._mapped(self.size), min(self._shown[0], self.size)
+            found, self._looked = find_owed(data, self._looked, end, _AHEAD)
             self._ahead.extend(found)
-            if found:
-                self._looked = looked
-                break
-            self._read = self._looked = end
+            if not found:
+                self._read = end
         return bool(self._ahead)
 
     def _take_handed(self) -> bool:
@@ -186,7 +177,7 @@ class Ledger(MappedFile):
         while handed and handed[0] <= looked and len(ahead) < _AHEAD:
             start, end, at, query = take(), take(), take(), take()
             if start == looked:  # else it was read before it was handed over
-                ahead.append(_new(Record, (start, end, OWED, at, query)))
+                ahead.append((start, end, OWED, at, query))
                 looked = end
         self._looked = looked
         return bool(ahead)

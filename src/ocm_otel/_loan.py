@@ -9,7 +9,9 @@ from ocm_otel._record import SENT
 
 if TYPE_CHECKING:
     from ocm_otel._ledger import Ledger
-    from ocm_otel._record import Record
+    from ocm_otel._record import Row
+
+_new = object.__new__
 
 #: What is told of records that are no events (any more), by the reason in the books.
 NO_EVENT = {
@@ -25,8 +27,17 @@ class SpoolEntry(Entry):
 
     __slots__ = ("ledger", "offset")
 
-    def __init__(self, number: int, ledger: Ledger, record: Record) -> None:
-        self.number, self.ledger = number, ledger
-        self.offset, _, mark, self.at, self.query = record
-        self.attempts = self.strikes = 0
-        self.in_doubt, self.put_off = mark == SENT, False
+    ledger: Ledger
+    offset: int
+
+
+def lent(number: int, ledger: Ledger, row: Row) -> SpoolEntry:
+    """Return the entry of a record, at a third of what it costs to have a class make it: one is made for each event."""
+    entry: SpoolEntry = _new(SpoolEntry)
+    entry.number = number
+    entry.ledger = ledger
+    entry.offset, _, mark, entry.at, entry.query = row
+    entry.attempts = entry.strikes = 0
+    entry.in_doubt = mark == SENT
+    entry.put_off = False
+    return entry

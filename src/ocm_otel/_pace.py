@@ -40,7 +40,6 @@ _GRACE = 0.3
 MOST_PROBES = 12
 #: Reasons that can only be about the way to the API, never about an event.
 _NO_WAY = frozenset({"no-connection", "no-tls", "cut-off"})
-_new = tuple.__new__  # a named tuple that is called costs twice as much
 _OPEN, _GOOD = State.OPEN, (Fate.DELIVERED, Fate.REFUSED)  # an enumeration's members are slow to look up
 
 
@@ -97,8 +96,8 @@ class Pace:
             return self._start_in(now)
         if self._fresh + 1 <= self._limit.value:
             return 0.0
-        wait = self._quiet + self._patience - now  # as `_start_in` says, of whom it is asked at each turn
-        return wait if wait > 0.0 else 0.0
+        wait = self._quiet + self._patience - now  # as `_start_in` says
+        return wait if wait > 0.0 else 0.0  # noqa: FURB136 - `max` costs ten times as much, at each turn
 
     def _look(self, now: float) -> None:
         """Heed what other processes have heard: of none here."""
@@ -119,16 +118,15 @@ class Pace:
 
     def started(self, now: float) -> Start | None:
         """Note that a call starts; returns what is to be said again to `heard`; None if it may not after all."""
-        probe: int | None = 0
-        if self.outlook.state is not _OPEN or self._gap or self._fresh + 1 > self._limit.value:
-            probe = self._take_turn(now)
-            if probe is None:
-                return None
+        usual = self.outlook.state is _OPEN and not self._gap and self._fresh + 1 <= self._limit.value
+        probe = 0 if usual else self._take_turn(now)
+        if probe is None:
+            return None
         if self._fresh == 0:
             self._quiet = max(self._quiet, now)
         self._fresh += 1
         self._out += 1
-        return _new(Start, (now, probe, self._period))
+        return (now, probe, self._period)
 
     def heard(self, verdict: Verdict, now: float, start: Start | None = None, *, strikes: int = 0) -> float:
         """Take in what a call meant; returns the seconds that its own event has to wait, 0 for none.
@@ -140,7 +138,7 @@ class Pace:
             strikes: how often this event failed before while others were answered.
         """
         if start is None or self.outlook.state is not _OPEN or verdict.fate not in _GOOD:
-            return self._heard(verdict, now, start or Start(now, 0, self._period), strikes)
+            return self._heard(verdict, now, start or (now, 0, self._period), strikes)
         at, _, period = start
         self._out -= 1
         self._fresh -= period == self._period
@@ -152,8 +150,10 @@ class Pace:
 
     def _heard(self, verdict: Verdict, now: float, start: Start, strikes: int) -> float:
         """Take in what is not as usual."""
+        _, probe, period = start
+        current = period == self._period
         self._out = max(0, self._out - 1)
-        self._fresh = max(0, self._fresh - (start.period == self._period))
+        self._fresh = max(0, self._fresh - current)
         if verdict.reason != SILENCE:
             self._quiet = now
         if verdict.fate in _GOOD:
@@ -162,27 +162,24 @@ class Pace:
         if verdict.wait is not None:
             wait = verdict.wait * (1.0 + 0.1 * self._random())  # never earlier than told, and not all at once
             self.outlook = self.outlook._replace(told=max(self.outlook.told, now + wait))
-        current = start.period == self._period
         is_open = self.state is _OPEN
         mild = verdict.fate is Fate.RETRY and verdict.wait is None and is_open
         if mild and (not current or self._by_itself(verdict, strikes)):
             return backoff(strikes, *_EVENT_WAIT, self._random)
-        if (is_open and verdict.wait is not None) or (current and (is_open or start.probe == self.outlook.probe > 0)):
+        if (is_open and verdict.wait is not None) or (current and (is_open or probe == self.outlook.probe > 0)):
             self._shut(shown_by(verdict, self.state), verdict, now, start)
         return 0.0
 
     def late_in(self, start: Start, now: float) -> float:
         """Return the seconds after which a call is to be given up: it hangs."""
-        end = start.at + self._timeout + 1.0
-        if self.state is _OPEN and start.period != self._period and not self._careful:
-            end = min(end, max(start.at + self._patience, self._revived + _GRACE))
+        at, _, period = start
+        end = at + self._timeout + 1.0
+        if self.outlook.state is _OPEN and period != self._period and not self._careful:
+            end = min(end, max(at + self._patience, self._revived + _GRACE))
         return end - now
 
     def _take_turn(self, now: float) -> int | None:
-        """Let the next call start later; returns the number of the probe that this one is, 0 for none.
-
-        None, which here is never said, means that the call may not start after all.
-        """
+        """Let the next call start later; returns which probe this one is, 0 for none; None if it may not start."""
         outlook = self.outlook
         if self._gap:
             outlook = outlook._replace(next=max(outlook.next, now - self._burst * self._gap) + self._gap)
@@ -207,11 +204,11 @@ class Pace:
 
     def _heard_good(self, now: float, start: Start) -> None:
         """An answer came, while the API was not believed to be open, as a rule."""
-        outlook = self.outlook
+        outlook, (at, probe, period) = self.outlook, start
         self._streak = 0
-        if start.at >= self._newest:
-            self._newest, self._patience = start.at, max(_PATIENCE, 2.0 * (now - start.at))
-        asked = start.probe > 0 and start.period == self._period
+        if at >= self._newest:
+            self._newest, self._patience = at, max(_PATIENCE, 2.0 * (now - at))
+        asked = probe > 0 and period == self._period
         if now < outlook.told or (not asked and outlook.state is State.THROTTLED and now < outlook.until):
             # An answer to an older call, or to a probe; we were told to wait all the same.
             self.outlook = outlook._replace(until=min(outlook.until, outlook.told)) if asked else outlook
@@ -220,13 +217,13 @@ class Pace:
 
     def _shut(self, state: State, verdict: Verdict, now: float, start: Start) -> None:
         """All wait, as long as told or one step longer than the last time; then one probe."""
-        outlook = self.outlook
+        outlook, (at, probe, _) = self.outlook, start
         step = outlook.step if state is outlook.state else 0
         first, longest = self._waits[state]
         if state is State.THROTTLED and state is outlook.state:
             self._limit.halve()
         if verdict.wait is None:  # from probe to probe, however long an answer takes
-            begun = start.at if start.probe and state in (State.AWAY, State.SILENT) else now
+            begun = at if probe and state in (State.AWAY, State.SILENT) else now
             until = max(now + first / 2.0, begun + backoff(step, first, longest, self._random))
             step = min(step + 1, 99)
         else:  # `Retry-After: 0` is no leave to ask without a pause

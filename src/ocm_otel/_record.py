@@ -53,6 +53,10 @@ class Record(NamedTuple):
     query: str
 
 
+#: The values of a `Record`, in their order: one is made for each event, and a named tuple costs five times as much.
+Row = tuple[int, int, int, float, str]
+
+
 def encode(query: str, at: float, event_id: str | None = None) -> bytes:
     """Return the record of an event that is owed."""
     if event_id is None:
@@ -86,9 +90,9 @@ def parse(line: bytes, start: int, stop: int) -> Record | None:
     return torn
 
 
-def without_event(record: Record) -> Record:
+def without_event(row: Row) -> Row:
     """Return a record as it is when the event in it was erased."""
-    return record._replace(query="")
+    return (*row[:4], "")
 
 
 def find_owed(data: bytes | mmap.mmap, start: int, end: int, most: int) -> tuple[list[Record], int]:

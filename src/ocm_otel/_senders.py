@@ -117,7 +117,7 @@ class Senders:
         """Make one call, and say what it meant, whatever happens."""
         verdict = judge_failure(Failure.BROKEN)
         try:
-            verdict = connection.send(call.entry.query, timeout)
+            verdict = connection.send(call[0].query, timeout)
         except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
             self._books.add("failed_call", type(error).__name__)
         if self._busy.get(id(call)) is not None:

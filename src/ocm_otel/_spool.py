@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocm_otel._journal import Entry, Refused
 from ocm_otel._lanes import Lanes
-from ocm_otel._loan import NO_EVENT, SpoolEntry
+from ocm_otel._loan import NO_EVENT, lent
 from ocm_otel._record import OWED, SENT
 from ocm_otel._refused import RefusedFile
 from ocm_otel._tally import AMBIGUOUS, DELIVERED, DROPPED, REFUSED, NoTally
@@ -201,13 +201,14 @@ class Spool:
             OSError: it cannot be read for now.
         """
         try:
-            while (record := ledger.lend()) is not None:
+            while (row := ledger.lend()) is not None:
                 self._taken += 1
-                if record.query:
-                    return SpoolEntry(self._taken, ledger, record)
-                reason = "purged" if ledger.purged(record.offset) else "torn"
+                if row[4]:
+                    return lent(self._taken, ledger, row)
+                offset = row[0]
+                reason = "purged" if ledger.purged(offset) else "torn"
                 self._tally.add("", DROPPED)
-                ledger.end(record.offset)
+                ledger.end(offset)
                 self._drop(1, reason)
         except FileNotFoundError:
             self._drop(ledger.give_up(), "deleted")

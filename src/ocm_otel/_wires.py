@@ -91,7 +91,7 @@ class Wires:
             self._answered(call, misconfigured(str(error)), now)
             return
         line.call = call
-        request = self._client.request(call.entry.query)
+        request = self._client.request(call[0].query)
         until = now + self._timeout
         sent = line.wire.start(request, now)
         if sent < len(request):

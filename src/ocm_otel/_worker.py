@@ -152,7 +152,7 @@ class Worker:
             with self._driving:
                 try:
                     if rest:
-                        self._take_in(rest)
+                        self._take_in(rest, time.monotonic())
                         rest = 0.0
                     if not self._stopped or self._courier.under_way:
                         self._step(math.inf)
@@ -203,20 +203,18 @@ class Worker:
         if not in_haste:
             wait = max(wait, self._not_before - now)
         idle = self._courier.under_way == 0 and wait == math.inf
-        came = self._take_in(min(wait, end - now, self._next_watch - now, nap))
+        came = self._take_in(min(wait, end - now, self._next_watch - now, nap), now)
         self._asleep = False
         self._brisk = came and time.monotonic() - now < _NAP
         if idle and self._delay and self._courier.has_ready():
             self._not_before = time.monotonic() + self._delay
 
-    def _take_in(self, wait: float, turn: float | None = None) -> bool:
+    def _take_in(self, wait: float, now: float, turn: float | None = None) -> bool:
         """Wait for an answer or an action, and take in what came meanwhile; returns whether there were answers.
 
-        Args:
-            wait: seconds, at most.
-            turn: until when answers are taken in; as long as is fair if left out.
+        It waits for `wait` seconds at most from `now`; answers are taken in until `turn`, else as long as is fair.
         """
-        latest = min(wait, self._carrier.earliest - time.monotonic())
+        latest = min(wait, self._carrier.earliest - now)
         came = self._poller.wait(latest if self._inbox.empty() else 0.0)
         now = time.monotonic()
         self._carrier.take_in(came, self._courtesy.turn(now) if turn is None else turn, now)
@@ -228,7 +226,7 @@ class Worker:
         """Give up the calls that hang; what was answered while this thread was held up is no such call."""
         if self._courier.late_in(now) <= 0:
             for _ in range(_LOOKS):
-                if not self._take_in(0.0, math.inf):
+                if not self._take_in(0.0, now, math.inf):
                     break
             for late in self._courier.late(now, time.time()):
                 self._carrier.cut(late)

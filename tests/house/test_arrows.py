@@ -51,7 +51,7 @@ OWNED = {
     ),
     "sockets": (
         {"socket", "socketserver", "http.server", "selectors", "select"},
-        {"_wire", "_poller", "_resolver"} | PROGRAMS,
+        {"_link", "_wire", "_poller", "_resolver"} | PROGRAMS,
     ),
     "Kafka": ({"confluent_kafka"}, {"kafka"}),
     "an event loop": ({"asyncio"}, {"_outbox"} | PROGRAMS),

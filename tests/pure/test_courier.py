@@ -66,7 +66,7 @@ class World:
         """Let time go on until nothing happens any more, or until `until`."""
         while True:
             for call in self.courier.late(self.now, 0.0):
-                self._out.remove(call.entry.number)
+                self._out.remove(call[0].number)
             while call := self.courier.due(self.now):
                 self._hand_out(call)
             self.check()
@@ -84,10 +84,10 @@ class World:
                 self.check()
 
     def _hand_out(self, call):
-        assert call.entry.number not in self._out
-        self._out.add(call.entry.number)
+        assert call[0].number not in self._out
+        self._out.add(call[0].number)
         assert len(self._out) == self.courier.under_way <= 2 * self.most + MOST_PROBES
-        event = sent(call.entry)
+        event = sent(call[0])
         verdict, counted, latency = self.api(self, event)
         self.calls.append((self.now, event))
         if counted:
@@ -95,9 +95,9 @@ class World:
         self.at(self.now + latency, lambda: self._answer(call, verdict))
 
     def _answer(self, call, verdict):
-        given_up = self.courier._out.get(call.entry.number) is not call
+        given_up = self.courier._out.get(call[0].number) is not call
         if not given_up:
-            self._out.remove(call.entry.number)
+            self._out.remove(call[0].number)
         self.courier.answered(call, verdict, self.now, 0.0)
 
     def check(self):

@@ -163,23 +163,23 @@ class History:
 
     def started(self, home: Process, call: Call) -> None:
         """See that a call is one that may be made now."""
-        name = call.entry.query.rpartition("=")[2]
+        name = call[0].query.rpartition("=")[2]
         known = self.events[name]
         assert not known.settled
         assert known.home is home
         assert known.out == 0
         assert not (self.discard and known.doubtful), "it may have counted"
         assert self.now >= self.told - TINY or self.now <= self.told_at + A_GLANCE, "earlier than told"
-        assert (call.start.probe > 0) == (home.pace.state is not State.OPEN)
+        assert (call[1][1] > 0) == (home.pace.state is not State.OPEN)
         known.calls += 1
         known.out += 1
         self.out.append((call, name))
         self.starts.append(self.now)
         assert sum(self.events[name].home is home for _, name in self.out) <= 2 * self.most + MOST_PROBES
-        if call.start.probe:
+        if call[1][1]:
             self.asked.append(call)
             lease = 12.0 if self.discard else 0.85  # past it, whoever asked may be stopped, or dead
-            patient = [one for one in self.asked if one.start.at > self.now - lease]
+            patient = [one for one in self.asked if one[1][0] > self.now - lease]
             assert sum(one is call for one, _ in self.out for call in patient) <= 1, "one probe at a time"
         if self.rate:
             lately = sum(start > self.now - 1 + TINY for start in self.starts)
@@ -189,7 +189,7 @@ class History:
         """Let a process give up the calls that hang; what comes of them later changes nothing."""
         for call in home.courier.late(self.now, self.now):
             (name,) = (name for one, name in self.out if one is call)
-            assert self.now >= call.start.at + 1.2 - TINY
+            assert self.now >= call[1][0] + 1.2 - TINY
             self.out.remove((call, name))
             self.learn(name, VERDICTS["silence"], home)
             home.courier.answered(call, VERDICTS["good"], self.now, self.now)

@@ -113,12 +113,12 @@ def test_one_probe_at_a_time(trouble):
     assert 0 < wait < 61
     assert pace.start_in(wait) == 0
     probe = pace.started(wait)
-    assert probe.probe == 1
+    assert probe[1] == 1
     assert pace.start_in(wait) > 0.8
     pace.heard(trouble, wait + 0.5, probe)
     assert 0 < pace.start_in(wait + 0.5) < 61
     probe = pace.started(wait + 100)
-    assert probe.probe == 2
+    assert probe[1] == 2
     pace.heard(GOOD, wait + 100, probe)
     assert pace.state is State.OPEN
     assert pace.start_in(wait + 100) == 0
@@ -293,7 +293,7 @@ def test_calls_that_hang_do_not_hide_that_the_api_is_back():
         now += gap
         probes += fill(pace, now)
     assert pace.state is State.SILENT
-    assert [probe.probe for probe in probes] == [1, 2, 3, 4, 5, 6]
+    assert [probe[1] for probe in probes] == [1, 2, 3, 4, 5, 6]
     pace.heard(GOOD, now + 0.01, probes[-1])
     assert pace.state is State.OPEN
     assert len(fill(pace, now + 0.01)) == 4
@@ -304,9 +304,9 @@ def test_with_discard_one_probe_at_a_time_hangs():
     pace = opened(careful=True)
     fill(pace, 1.0)
     (probe,) = fill(pace, 1.0 + pace.start_in(1.0))
-    assert pace.start_in(probe.at) >= 10
-    pace.heard(SILENT, probe.at + 10, probe)
-    assert pace.start_in(probe.at + 10) <= 1.2
+    assert pace.start_in(probe[0]) >= 10
+    pace.heard(SILENT, probe[0] + 10, probe)
+    assert pace.start_in(probe[0] + 10) <= 1.2
 
 
 def test_probes_that_hang_are_bounded():
@@ -327,7 +327,7 @@ def test_calls_that_hung_are_given_up_once_others_are_answered():
         hung = fill(pace, 1.0)[0]
         probe = fill(pace, 1.0 + pace.start_in(1.0))[0]
         assert pace.late_in(hung, 2.0) == 10.0
-        back = probe.at + latency
+        back = probe[0] + latency
         pace.heard(GOOD, back, probe)
         assert pace.late_in(hung, back) == pytest.approx(patience if latency < 1 else patience - back + 1.0)
         assert pace.late_in(pace.started(back), back) == 11.0
@@ -361,9 +361,9 @@ def test_a_slow_refusal_is_asked_for_often_enough():
     now, gaps = 0.5, []
     for _ in range(50):
         start = pace.started(now + pace.start_in(now))
-        gaps.append(start.at - now)
-        pace.heard(DOWN, start.at + 1.0, start)
-        now = start.at + 1.0
+        gaps.append(start[0] - now)
+        pace.heard(DOWN, start[0] + 1.0, start)
+        now = start[0] + 1.0
     assert max(gaps) + 1.0 <= 1.5
 
 
@@ -391,7 +391,7 @@ def test_what_one_hears_all_heed(trouble):
         now += wait
     faster = next(pace for pace in [first, *others] if pace.start_in(now) == 0)
     probe = faster.started(now)
-    assert probe.probe == 1
+    assert probe[1] == 1
     assert [pace.started(now) for pace in (first, *others)] == [None] * 4
     faster.heard(GOOD, now + 0.1, probe)
     assert all(pace.start_in(now + 0.2) == 0 for pace in (first, *others))
@@ -406,7 +406,7 @@ def test_a_probe_that_died_with_its_process_is_made_again():
     while (wait := second.start_in(now)) > 0:
         now += wait
     assert now <= 3.3
-    assert second.started(now).probe == 2
+    assert second.started(now)[1] == 2
 
 
 def test_the_rate_is_that_of_all():
@@ -447,4 +447,4 @@ def test_a_process_that_starts_locked_out_asks_soon():
     while (wait := pace.start_in(now)) > 0:
         now += wait
     assert 103.5 < now <= 105.3
-    assert pace.started(now).probe == 13
+    assert pace.started(now)[1] == 13

@@ -7,9 +7,7 @@ from collections import deque
 from itertools import count
 
 from ocm_otel._books import Books
-from ocm_otel._courier import Call
 from ocm_otel._journal import Entry
-from ocm_otel._outlook import Start
 from ocm_otel._poller import Poller
 from ocm_otel._wires import Wires
 
@@ -29,7 +27,7 @@ class Loop:
         self.heard = {}
         self._posted, self._numbers = deque(), count(1)
         self.wires = Wires(
-            client, self.poller, self.books, lambda call, verdict, _: self.heard.update({call.entry.number: verdict}),
+            client, self.poller, self.books, lambda call, verdict, _: self.heard.update({call[0].number: verdict}),
             self._post, timeout=timeout,
         )  # fmt: skip
 
@@ -39,7 +37,7 @@ class Loop:
 
     def begin(self, query):
         """Begin a call; return it."""
-        call = Call(Entry(next(self._numbers), query, 0.0), Start(0.0, 0, 0))
+        call = (Entry(next(self._numbers), query, 0.0), (0.0, 0, 0))
         self.wires.hand_out(call, time.monotonic() + 60, time.monotonic())
         return call
 
@@ -60,8 +58,8 @@ class Loop:
     def send(self, query, timeout):
         """Make one call and return what it meant."""
         call = self.begin(query)
-        assert self.until(lambda: call.entry.number in self.heard, timeout + 60)
-        return self.heard[call.entry.number]
+        assert self.until(lambda: call[0].number in self.heard, timeout + 60)
+        return self.heard[call[0].number]
 
     def close(self):
         """Close all."""

@@ -26,9 +26,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from ocm_otel import Event, Settings
 from ocm_otel._answer import MOST_BODY
 from ocm_otel._client import Client
+from ocm_otel._link import Place
 from ocm_otel._poller import drive
 from ocm_otel._verdict import Fate
-from ocm_otel._wire import Place, Wire
+from ocm_otel._wire import Wire
 
 from .loop import Loop
 

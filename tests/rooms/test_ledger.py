@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections import Counter
 
 import pytest
@@ -97,9 +98,9 @@ def test_each_intact_record_is_lent_exactly_once(place, case):
     lent = all_of(ledger)
     assert counted == ledger.owed == ledger.lent == len(lent) == len(owed)
     assert not ledger.has_unread()
-    assert Counter(data[record.offset : record.end - 1] for record in lent if record.query) == intact
-    for record in lent:
-        ledger.end(record.offset)
+    assert Counter(data[start : end - 1] for start, end, _, _, query in lent if query) == intact
+    for start, *_ in lent:
+        ledger.end(start)
     assert ledger.owed == ledger.lent == 0
     again = Ledger(place)
     assert (again.written, all_of(again)) == (0, [])
@@ -209,6 +210,65 @@ def test_a_full_ledger_takes_no_more(tmp_path):
     assert count == (4096 - len(HEADER)) // len(record)
     assert len(all_of(Ledger(tmp_path / "a.ledger"))) == count
     assert (tmp_path / "a.ledger").stat().st_size == 4096
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.sampled_from(["hand over", "hand over late", "write", "lend", "peek", "settle"]), max_size=200),
+    st.data(),
+)
+def test_what_is_handed_over_is_lent_as_if_it_were_read(place, steps, data):
+    """Each record is lent once, in its order, with what is in it, whether its reader was handed it or has to read it;
+    but for those that were struck out meanwhile."""
+    place.unlink(missing_ok=True)
+    ledger, owed, lent = Ledger(place, SIZE), [], []
+    for number, step in enumerate(steps):
+        if step in ("hand over", "hand over late", "write"):
+            query, at = f"type=t&user_id={number}", 1000.5 + number
+            record = encode(query, at)
+            start = ledger._shown[0]
+            assert ledger.append(record)
+            ledger.publish(record, at, query) if step == "hand over" else ledger.publish(record)
+            if step == "hand over late":  # its reader was faster
+                ledger.peek()
+                ledger._handed.extend((start, start + len(record), at, query))
+            owed.append((start, start + len(record), OWED, at, query))
+        elif step == "lend":
+            lent.append(ledger.lend())
+            assert lent[-1] == (owed.pop(0) if owed else None)
+        elif step == "peek":
+            found = ledger.peek()  # it may be one that was struck out since it was looked at
+            assert found == owed[0] if owed and found is not None and found[0] >= owed[0][0] else True
+            assert found is not None or not owed
+        elif owed:
+            start, *_ = owed.pop(data.draw(st.integers(0, len(owed) - 1)))
+            ledger.strike(start, SETTLED)
+    assert all_of(ledger) == owed
+
+
+def test_what_is_handed_over_in_another_thread_is_lent_once(tmp_path):
+    """One thread writes and hands over, far more than is kept in memory, while another reads."""
+    ledger, most = Ledger(tmp_path / "a.ledger", 4 * 1024 * 1024), 30_000
+
+    def write():
+        for number in range(most):
+            query, at = f"type=t&user_id={number}", 1000.0 + number
+            record = encode(query, at)
+            assert ledger.append(record)
+            ledger.publish(record, at, query)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found = []
+    while len(found) < most:
+        if (row := ledger.lend()) is not None:
+            found.append(row[4])
+        else:
+            assert writer.is_alive() or ledger.has_unread()
+    writer.join()
+    assert found == [f"type=t&user_id={number}" for number in range(most)]
+    assert ledger.lend() is None
+    assert len(ledger._handed) == 0
 
 
 def test_a_reset_ledger_is_as_good_as_new(tmp_path):

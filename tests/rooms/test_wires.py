@@ -63,7 +63,7 @@ def test_each_call_has_its_own_outcome(wire, loop):
     calls = [one.begin(query(number)) for number in range(24)]
     assert one.until(lambda: len(one.heard) == 24)
     assert [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("ocm-otel")] == []
-    fates = {call.entry.query: one.heard[call.entry.number].reason for call in calls}
+    fates = {call[0].query: one.heard[call[0].number].reason for call in calls}
     wanted = {"0": "delivered", "1": "no-type-parameter", "2": "no-answer"}
     assert fates == {query(number): wanted[str(number % 3)] for number in range(24)}
 
@@ -86,10 +86,10 @@ def test_a_slow_answer_holds_up_nobody(wire, loop):
     slow = one.begin(query("slow"))
     for number in range(100):
         assert one.send(query(number), 60).fate is Fate.DELIVERED
-    assert slow.entry.number not in one.heard
+    assert slow[0].number not in one.heard
     go_on.set()
-    assert one.until(lambda: slow.entry.number in one.heard)
-    assert one.heard[slow.entry.number].fate is Fate.DELIVERED
+    assert one.until(lambda: slow[0].number in one.heard)
+    assert one.heard[slow[0].number].fate is Fate.DELIVERED
 
 
 def test_connections_are_kept(wire, loop):
@@ -131,8 +131,8 @@ def test_time_is_up_for_one_and_not_for_all(wire, loop):
 
     one = loop(wire(behave).url, timeout=0.5)
     silent = one.begin(query("silent"))
-    assert one.until(lambda: silent.entry.number in one.heard)
-    assert one.heard[silent.entry.number].reason == "silence"
+    assert one.until(lambda: silent[0].number in one.heard)
+    assert one.heard[silent[0].number].reason == "silence"
     assert one.send(query("late"), 60).fate is Fate.DELIVERED
 
 
@@ -146,7 +146,7 @@ def test_what_came_in_time_counts_however_late_it_is_looked_at(wire, loop):
     assert one.poller.wait(60)  # the answer is there, and nobody takes it in
     threading.Event().wait(0.5)
     one.turn(0)
-    assert one.heard[call.entry.number].fate is Fate.DELIVERED
+    assert one.heard[call[0].number].fate is Fate.DELIVERED
 
 
 def test_a_call_that_is_cut_is_not_heard(wire, loop):
@@ -178,14 +178,14 @@ def test_a_slow_name_server_holds_up_nobody(wire, loop):
     resolver = Resolver(lambda: one._post(one.wires._go_on), look_up)
     one.wires._find = resolver.find
     first, second = one.begin(query("over the old one")), one.begin(query("waits for the name"))
-    assert one.until(lambda: first.entry.number in one.heard)
+    assert one.until(lambda: first[0].number in one.heard)
     one.turn(0.05)
-    assert second.entry.number not in one.heard
+    assert second[0].number not in one.heard
     found.set()
-    assert one.until(lambda: second.entry.number in one.heard)
-    assert {one.heard[call.entry.number].fate for call in (first, second)} == {Fate.DELIVERED}
+    assert one.until(lambda: second[0].number in one.heard)
+    assert {one.heard[call[0].number].fate for call in (first, second)} == {Fate.DELIVERED}
     third = one.begin(query("the name is known"))
-    assert one.until(lambda: third.entry.number in one.heard)
+    assert one.until(lambda: third[0].number in one.heard)
 
 
 def test_a_name_that_leads_nowhere(loop):
@@ -193,7 +193,7 @@ def test_a_name_that_leads_nowhere(loop):
     one = loop("http://no-such-host.invalid/")
     calls = [one.begin(query(number)) for number in range(5)]
     assert one.until(lambda: len(one.heard) == 5)
-    told = {(one.heard[call.entry.number].reason, one.heard[call.entry.number].ambiguous) for call in calls}
+    told = {(one.heard[call[0].number].reason, one.heard[call[0].number].ambiguous) for call in calls}
     assert told == {("no-connection", False)}
 
 
