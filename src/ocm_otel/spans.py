@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from ocm_otel import _diversion
+from ocm_otel._diversion import heed
 from ocm_otel._process import importing
 from ocm_otel._variables import explaining
 
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from ocm_otel._outbox import Outbox
+
+
+_watched = False  # whether a span that bears no tag is to be looked at all the same: a test watches
+
+
+def _watch(*, opened: bool) -> None:
+    global _watched
+    _watched = opened
+
+
+heed(_watch)
 
 
 class OCMSpanProcessor(SpanProcessor):
@@ -42,23 +53,30 @@ class OCMSpanProcessor(SpanProcessor):
             from ocm_otel._span_door import SpanDoor
             from ocm_otel._unrecorded import unrecorded
         self._door = SpanDoor(type(self).__name__, outbox, {}, on_error)
-        self._reads_baggage = bool(self._door.baggage_keys)  # asked at each span, so it is known beforehand
+        if self._door.baggage_keys:  # where nobody asks for it, no span pays for it
+            OCMSpanProcessor.on_start = OCMSpanProcessor._note_start  # type: ignore[assignment,method-assign]
+            OCMSpanProcessor.on_end = OCMSpanProcessor._take  # type: ignore[method-assign]
         unrecorded.watch(self, self._door)
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Read the baggage if `baggage_keys` say so, for it is gone when the span ends; else do nothing."""
-        if self._reads_baggage:
+    def _note_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Read the baggage if `baggage_keys` say so, for it is gone when the span ends."""
+        if self._door.baggage_keys:
             self._door.note(span, parent_context)
 
     def on_end(self, span: Any) -> None:
         """Take the events of an ended span, a `ReadableSpan`; it stays as it is and is not kept."""
         try:  # most spans, with as little as can be: the name is written out, and `take` has the public fallback
             bounded = span._attributes  # noqa: SLF001 - as just said
-            tells = "ocm.event_type" in bounded._dict or bounded.dropped or span._events._dq  # noqa: SLF001 - likewise
-            if not (tells or _diversion.is_open or self._reads_baggage):
+            if not (
+                "ocm.event_type" in bounded._dict  # noqa: SLF001 - likewise
+                or bounded.dropped
+                or span._events._dq  # noqa: SLF001 - likewise
+                or _watched
+            ):
                 return
         except Exception:  # noqa: BLE001 - a span of another make: `take` finds out what it is
-            tells = True
+            self._door.take(span)
+            return
         self._door.take(span)
 
     def _take(self, span: ReadableSpan) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ocm_otel import _diversion
-from ocm_otel._diversion import opened, saw
+from ocm_otel._diversion import heed, opened, saw
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, source, stamped
 from ocm_otel._process import importing
@@ -28,6 +27,17 @@ _MISPLACED = (
     "%s got a rendered line (of type %s) and cannot see its tags: put it before the renderer, directly after "
     "merge_contextvars"
 )
+
+
+_watched = False  # whether a line that bears no tag is to be looked at all the same: a test watches
+
+
+def _watch(*, opened: bool) -> None:
+    global _watched
+    _watched = opened
+
+
+heed(_watch)
 
 
 class _Handed(type):
@@ -53,18 +63,22 @@ class _Handed(type):
 
 
 def _function(processor: OCMProcessor, door: Door) -> Any:
-    """Return a function that does as a processor does, and sees with as little as can be that a line has no tag."""
+    """Return a function that does as a processor does, and sees with as little as can be that a line has no tag.
+
+    The first line is looked at closely, for it shows what kind of lines come here: a chain that renders before us does
+    so from the beginning. A later rendered line is still seen if a tag is in it.
+    """
+    first = True
 
     def process(logger: WrappedLogger, method_name: str, event_dict: Any) -> Any:
+        nonlocal first
         line = event_dict  # the names are written out, for each look-up of a constant costs as much as one in the line
-        if (
-            line.__class__ is dict
-            and "ocm.event_type" not in line
-            and "ocm_event_type" not in line
-            and "ocm" not in line
-            and not _diversion.is_open
-        ):
-            return line
+        try:
+            if not ("ocm.event_type" in line or "ocm_event_type" in line or "ocm" in line or _watched or first):
+                return line
+        except Exception:  # noqa: BLE001 - no line of structlog's: the processor finds out what it is
+            return processor(logger, method_name, line)
+        first = False
         return processor(logger, method_name, line)
 
     process.__name__ = process.__qualname__ = type(processor).__name__

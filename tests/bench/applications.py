@@ -119,36 +119,54 @@ def lines(processor: Any, fields: dict[str, Any]) -> Make:
     return lambda: log.info("saved", **fields)
 
 
-def set_ups(kind: str, content: dict[str, Any], kept: Any) -> dict[str, Make]:
+def set_ups(kind: str, content: dict[str, Any], kept: Any, only: list[str] | None = None) -> dict[str, Make]:
     """Return the applications of one kind by the name of their row; `idle` is what the others are compared with.
 
     Args:
         kind: span, log record or structlog line.
         content: the attributes of each.
         kept: an outbox with a journal on disk.
+        only: the rows that are wanted, for one application is not to change another; all but `baggage` if left out.
     """
-    if kind == "span":
-        return {
-            "none": spans(None, content),
-            "idle": spans(IdleSpans(), content),
-            "look": spans(LookSpans() if content is PLAIN else IdleSpans(), content),
-            "ours": spans(OCMSpanProcessor(outbox=Nowhere()), content),
-            "baggage": spans(OCMSpanProcessor(outbox=Nowhere(baggage_keys="user_id=user")), content),
-            "disk": spans(OCMSpanProcessor(outbox=kept), content),
-            "stock": spans(BatchSpanProcessor(Forget()), content),
-        }
-    if kind == "log record":
-        return {
-            "none": records(None, content),
-            "idle": records(IdleRecords(), content),
-            "ours": records(OCMLogRecordProcessor(outbox=Nowhere()), content),
-            "disk": records(OCMLogRecordProcessor(outbox=kept), content),
-            "stock": records(BatchLogRecordProcessor(ForgetRecords()), content),
-        }
+    make, processors = _PROCESSORS[kind]
+    found = processors(content is PLAIN, kept)
+    return {row: make(found[row](), content) for row in only or found if row != "baggage" or only}
+
+
+def _span_processors(plain: bool, kept: Any) -> dict[str, Callable[[], Any]]:
     return {
-        "none": lines(None, content),
-        "idle": lines(idle, content),
-        "look": lines(look if content is PLAIN else idle, content),
-        "ours": lines(OCMProcessor(outbox=Nowhere()), content),
-        "disk": lines(OCMProcessor(outbox=kept), content),
+        "none": lambda: None,
+        "idle": IdleSpans,
+        "look": LookSpans if plain else IdleSpans,
+        "ours": lambda: OCMSpanProcessor(outbox=Nowhere()),
+        "baggage": lambda: OCMSpanProcessor(outbox=Nowhere(baggage_keys="user_id=user")),
+        "disk": lambda: OCMSpanProcessor(outbox=kept),
+        "stock": lambda: BatchSpanProcessor(Forget()),
     }
+
+
+def _record_processors(_: bool, kept: Any) -> dict[str, Callable[[], Any]]:
+    return {
+        "none": lambda: None,
+        "idle": IdleRecords,
+        "ours": lambda: OCMLogRecordProcessor(outbox=Nowhere()),
+        "disk": lambda: OCMLogRecordProcessor(outbox=kept),
+        "stock": lambda: BatchLogRecordProcessor(ForgetRecords()),
+    }
+
+
+def _line_processors(plain: bool, kept: Any) -> dict[str, Callable[[], Any]]:
+    return {
+        "none": lambda: None,
+        "idle": lambda: idle,
+        "look": lambda: look if plain else idle,
+        "ours": lambda: OCMProcessor(outbox=Nowhere()),
+        "disk": lambda: OCMProcessor(outbox=kept),
+    }
+
+
+_PROCESSORS: dict[str, tuple[Callable[..., Make], Callable[..., dict[str, Callable[[], Any]]]]] = {
+    "span": (spans, _span_processors),
+    "log record": (records, _record_processors),
+    "structlog line": (lines, _line_processors),
+}

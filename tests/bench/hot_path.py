@@ -101,8 +101,7 @@ def held(
     """Return what each set-up costs while nothing is delivered: nobody listens at the address."""
     with tempfile.TemporaryDirectory() as place:
         outbox = _outbox(place, 9)
-        every = set_ups(kind, TAGGED if tagged else PLAIN, outbox)
-        rows = {row: every[row] for row in only or every}
+        rows = set_ups(kind, TAGGED if tagged else PLAIN, outbox, only)
         for make in rows.values():
             make()
         found = _together(rows, seconds, threads, records)
@@ -121,8 +120,7 @@ def running(port: int, authority: str, seconds: float, threads: int = 1, backlog
 
     with tempfile.TemporaryDirectory() as place:
         outbox = _outbox(place, port)
-        every = set_ups("span", TAGGED, outbox)
-        rows = {row: every[row] for row in ("idle", "disk")}
+        rows = set_ups("span", TAGGED, outbox, ["idle", "disk"])
         event = Event("course-save", course_id=7, user_id="bob")
         delivered = outbox.books.snapshot().delivered
         done = threading.Event()
