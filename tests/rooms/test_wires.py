@@ -105,6 +105,33 @@ def test_connections_are_kept(wire, loop):
     assert {verdict.fate for verdict in one.heard.values()} == {Fate.DELIVERED}
 
 
+def test_a_request_that_does_not_leave_at_once(wire, loop):
+    """What does not fit into the system's buffer follows piece by piece, over the kept connection, in one request."""
+    server, long = wire(answering(OK)), "x" * 8_000_000
+    one = loop(server.url)
+    assert one.send(query("short"), 60).fate is Fate.DELIVERED
+    assert one.send(query(long), 60).fate is Fate.DELIVERED
+    assert one.send(query("short"), 60).fate is Fate.DELIVERED
+    assert [asked(head) for head in server.requests] == ["short", long, "short"]
+    assert server.connections == 1
+
+
+def test_a_request_that_does_not_leave_in_time(wire, loop):
+    """A server that reads no further has not got it: nothing was counted, and the call says so."""
+    held = threading.Event()
+
+    def behave(peer):
+        peer.request()
+        peer.say(OK)
+        held.wait(60)
+
+    one = loop(wire(behave).url, timeout=0.3)
+    assert one.send(query("short"), 60).fate is Fate.DELIVERED
+    verdict = one.send(query("x" * 20_000_000), 60)
+    assert (verdict.reason, verdict.ambiguous) == ("cut-off", False)
+    held.set()
+
+
 def test_a_server_that_closes_behind_its_answer(wire, loop):
     """Closed without a word after each answer: the next call goes over a new connection and is not ambiguous."""
 
