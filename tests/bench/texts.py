@@ -62,18 +62,18 @@ that finds the events of a dead one.""",
 WHY: dict[str, str] = {
     "untagged": """\
 A quarter of a microsecond is a call and a few look-ups on a machine where a span takes 13 µs; where a span takes
-longer, they do, too: beside it stands what the look-ups alone take here. Of a span ours is 700 instructions of 139,000
-(counted by valgrind); of a structlog line it is three look-ups, for the three forms that a tag may have.""",
+longer, they do, too: beside it stands what the look-ups alone take here. Of a span ours is some 600 instructions of
+138,000 (counted by valgrind); of a structlog line it is three look-ups, for the three forms that a tag may have.""",
     "running": """\
-A tagged span is some 48,000 instructions above the 139,000 of the span itself (counted by valgrind): four tags are
+A tagged span is some 50,000 instructions above the 139,000 of the span itself (counted by valgrind): four tags are
 judged, the query, the checksum and the record are made, an id is remembered, and one copy goes into the mapped file. No
 call of the system is among them. `put`, called over and over, takes 5 µs for its part; between two spans, whose code
 and data push ours out of the processor's nearest caches, three times as long.""",
     "cpu-": """\
-The bare loop sends one request and counts answers. An event that is delivered is also written with its checksum and
-read back, marked on the disk before the call and after it, judged by its answer, counted by type and hour, and tells
-how many calls at once are best. That is some 1,390 steps of Python's byte code in the worker, spread evenly: no
-function has more than a thirteenth of them. With `put` it is 132,000 instructions (counted by valgrind).""",
+The bare loop sends one request and counts answers. An event that is delivered is also written with its checksum,
+marked on the disk before the call and after it, judged by its answer, counted by type and hour, and tells how many
+calls at once are best. That is some 1,220 steps of Python's byte code in the worker, spread evenly: no function has
+more than a twelfth of them. With `put` it is 105,000 instructions (counted by valgrind).""",
     "rate-0ms": """\
 One thread makes all calls, so that it is one second of CPU that is divided by what an event costs. `put` shares the
 interpreter with it.""",
