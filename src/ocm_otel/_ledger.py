@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 LARGEST_FILE = 64 * 1024 * 1024  # a ledger of ours has at most 8 MiB
 #: Records that are read in one go, for each go has its price.
 _AHEAD = 32
-#: Records that are handed to the reader as they are written, so that it need not read them: some 2 MB of memory. Each
-#: is four plain values in a row, which the garbage collector need not look through as it would through an object.
-_HANDED = 8192 * 4
+#: Values of records that are handed to the reader as they are written, so that it need not read them: four for each, in
+#: a row, for the garbage collector has to look through objects. Some 2 MB of memory.
+HANDED = 4 * 8192
 _PURGED_END = 2 + len(PURGED)
 _BLANK = PURGED[-1]  # what a record ends with that was erased, and no other
 
@@ -46,6 +46,7 @@ class Ledger(MappedFile):
         retired: True once nobody will write to it any more.
         gone: True once it is known that the file was deleted, and is to be written to no more.
         listed: True once the directory that it is in was synced.
+        handed: what was written lately and not taken yet, with gaps: begin, end, time, query, begin, …
 
     Raises:
         OSError: it cannot be made or opened; a full disk says so here, and never later.
@@ -60,7 +61,7 @@ class Ledger(MappedFile):
         self._shown = (len(HEADER), 0)  # the end of what was published, and how many that is: changed in one step
         self._syncing = threading.RLock()
         self._ahead: deque[Row] = deque()  # what was looked at and not lent out
-        self._handed: deque[Any] = deque()  # what was written lately, with gaps: begin, end, time, query, begin, …
+        self.handed: deque[Any] = deque()  # only who writes appends, only who reads takes
         self._adopt() if size is None else self._make(HEADER)
 
     def _adopt(self) -> None:
@@ -107,8 +108,8 @@ class Ledger(MappedFile):
         start, written = self._shown
         end = start + len(record)
         self._shown = (end, written + 1)  # first: what is lent out is among what was written
-        if query and len(self._handed) < _HANDED:
-            self._handed.extend((start, end, at, query))
+        if query and len(self.handed) < HANDED:
+            self.handed.extend((start, end, at, query))
 
     def withdraw(self) -> None:
         """Strike out a record that was written and not published, if this process still has the map."""
@@ -148,8 +149,7 @@ class Ledger(MappedFile):
     def lend(self) -> Row | None:
         """Lend out the next record that is owed, as plain values, and step behind it; None if there is none (yet).
 
-        Raises:
-            OSError: as `peek` does.
+        Raises as `peek` does.
         """
         data = self._map if self._map is not None else self._mapped(self.size)
         while self._ahead or self._look_ahead():
@@ -172,7 +172,7 @@ class Ledger(MappedFile):
 
     def _take_handed(self) -> bool:
         """Take what was handed over and comes next; returns whether it did."""
-        handed, ahead, looked = self._handed, self._ahead, self._looked
+        handed, ahead, looked = self.handed, self._ahead, self._looked
         take = handed.popleft
         while handed and handed[0] <= looked and len(ahead) < _AHEAD:
             start, end, at, query = take(), take(), take(), take()
@@ -219,7 +219,7 @@ class Ledger(MappedFile):
         self.ended += lost
         self._read = self._looked = self._shown[0]
         self._ahead.clear()
-        self._handed.clear()
+        self.handed.clear()
         return lost
 
     def reset(self) -> None:
@@ -233,7 +233,7 @@ class Ledger(MappedFile):
         self.ended = 0
         self._read = self._looked = self._synced = len(HEADER)
         self._shown = (len(HEADER), 0)
-        self._handed.clear()
+        self.handed.clear()
         self.retired = False
 
     def leave(self) -> None:

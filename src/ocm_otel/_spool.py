@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocm_otel._journal import Entry, Refused
 from ocm_otel._lanes import Lanes
+from ocm_otel._ledger import HANDED
 from ocm_otel._loan import NO_EVENT, lent
 from ocm_otel._record import OWED, SENT
 from ocm_otel._refused import RefusedFile
@@ -181,6 +182,8 @@ class Spool:
             if lane.has_unread():
                 lane.rest()
                 self._backlog.append(lane)
+                if sum(len(ledger.handed) for ledger in self._backlog) > HANDED:
+                    lane.handed.clear()  # else the memory of a process would grow with what waits
             else:
                 self._finish(lane)
 

@@ -93,7 +93,11 @@ class Wires:
         line.call = call
         request = self._client.request(call[0].query)
         until = now + self._timeout
-        sent = line.wire.start(request, now)
+        try:
+            sent = line.wire.start(request, now)
+        except Exception as error:  # noqa: BLE001 - the border: a call always has an outcome
+            self._ended(line, self._broken(line, error), now, 0)
+            return
         if sent < len(request):
             line.calling = line.wire.call(request, until, sent)
             self._advance(line, now, came=None)

@@ -231,7 +231,7 @@ def test_what_is_handed_over_is_lent_as_if_it_were_read(place, steps, data):
             ledger.publish(record, at, query) if step == "hand over" else ledger.publish(record)
             if step == "hand over late":  # its reader was faster
                 ledger.peek()
-                ledger._handed.extend((start, start + len(record), at, query))
+                ledger.handed.extend((start, start + len(record), at, query))
             owed.append((start, start + len(record), OWED, at, query))
         elif step == "lend":
             lent.append(ledger.lend())
@@ -268,7 +268,7 @@ def test_what_is_handed_over_in_another_thread_is_lent_once(tmp_path):
     writer.join()
     assert found == [f"type=t&user_id={number}" for number in range(most)]
     assert ledger.lend() is None
-    assert len(ledger._handed) == 0
+    assert len(ledger.handed) == 0
 
 
 def test_a_reset_ledger_is_as_good_as_new(tmp_path):

@@ -21,6 +21,7 @@ from ocm_otel._account import Account
 from ocm_otel._books import Books
 from ocm_otel._event import Event
 from ocm_otel._lanes import FIRST
+from ocm_otel._ledger import HANDED
 from ocm_otel._record import OWED, SENT, SETTLED
 from ocm_otel._spool import Spool
 
@@ -875,3 +876,18 @@ def test_a_lane_whose_last_entry_ends_in_the_moment_in_which_it_is_full(desk, ke
     }  # fmt: skip
     assert found == [str(told[-1])]
     assert len(one.spool._lanes.lanes) == len(set(one.spool._lanes.lanes))
+
+
+def test_what_waits_takes_no_memory_but_a_bounded_part(desk):
+    """What was written lately is handed over in memory, and of a backlog of any size no more than that; each is lent."""
+    one, lent = desk(), []
+    for number in range(60_000):
+        one.put(number)
+        if number % 4_000 == 0:  # as the worker does while the API is away
+            lent.append(one.spool.take())
+    kept = sum(len(ledger.handed) for ledger in one.spool._lanes._made)
+    assert 0 < kept <= 3 * HANDED  # of the backlog, of its newest part, and of the lane that is written to
+    while (entry := one.spool.take()) is not None:
+        lent.append(entry)
+    assert [one.end(entry) for entry in lent] == [str(number) for number in range(60_000)]
+    assert one.spool.waiting() == 0
