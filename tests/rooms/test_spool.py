@@ -879,7 +879,7 @@ def test_a_lane_whose_last_entry_ends_in_the_moment_in_which_it_is_full(desk, ke
 
 
 def test_what_waits_takes_no_memory_but_a_bounded_part(desk):
-    """What was written lately is handed over in memory, and of a backlog of any size no more than that; each is lent."""
+    """What was written lately is handed over in memory, and of a backlog of any size no more; each is lent once."""
     one, lent = desk(), []
     for number in range(60_000):
         one.put(number)
