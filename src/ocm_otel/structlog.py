@@ -72,14 +72,19 @@ def _function(processor: OCMProcessor, door: Door) -> Any:
 
     def process(logger: WrappedLogger, method_name: str, event_dict: Any) -> Any:
         nonlocal first
-        line = event_dict  # the names are written out, for each look-up of a constant costs as much as one in the line
-        try:
-            if not ("ocm.event_type" in line or "ocm_event_type" in line or "ocm" in line or _watched or first):
-                return line
+        try:  # the names are written out, for each look-up of a constant costs as much as one in the line
+            if not (
+                "ocm.event_type" in event_dict
+                or "ocm_event_type" in event_dict
+                or "ocm" in event_dict
+                or _watched
+                or first
+            ):
+                return event_dict
         except Exception:  # noqa: BLE001 - no line of structlog's: the processor finds out what it is
-            return processor(logger, method_name, line)
+            return processor(logger, method_name, event_dict)
         first = False
-        return processor(logger, method_name, line)
+        return processor(logger, method_name, event_dict)
 
     process.__name__ = process.__qualname__ = type(processor).__name__
     vars(process).update(_processor=processor, _door=door)
