@@ -57,8 +57,7 @@ class Courier:
         self._delivered = books.counter("delivered")
         self._discard, self._max_age = discard, max_age
         self._later: list[tuple[float, int, Entry]] = []  # entries that wait on their own, by due time
-        # number -> how manieth it was to be taken, and when it was accepted; the oldest first
-        self._lent: dict[int, tuple[int, float]] = {}
+        self._lent: dict[int, tuple[int, float]] = {}  # by number: how manieth it was, and when it was accepted
         self._out: dict[int, Call] = {}  # calls under way by their entries' numbers; the oldest first
         self._taken = self._tried = 0  # entries that were taken; probes since the API went away
         self._believed, self._over, self._outages = State.OPEN, False, Outages(books)
