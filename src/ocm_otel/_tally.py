@@ -96,8 +96,7 @@ class Tally(NoTally):
             now = self._clock()
             if not self._from <= now < self._until:
                 self._turn(int(now // 3600))
-            end = query.find("&")
-            kind = query[5:end] if end > 0 else query[5:]
+            kind = query[5:].partition("&")[0]
             row = self._row.get(kind)
             if row is None and self._map is not None:
                 row = self._row_of(self._map, kind, int(now // 3600) % 24)

@@ -12,12 +12,11 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Generator
 
 from ocm_otel._answer import Answer
 from ocm_otel._head import NotHTTP
-from ocm_otel._link import Failed, Link, Place
+from ocm_otel._link import Failed, Link
 from ocm_otel._poller import READ, WRITE
 from ocm_otel._verdict import Failure
 
@@ -33,14 +32,7 @@ Calling = Generator[tuple[int, float], bool, "Answer | Failure"]
 class Wire(Link):
     """A link that is kept between calls. Its arguments are those of `Link`."""
 
-    def __init__(
-        self,
-        place: Place,
-        resolve: Callable[..., list[Any] | None] = socket.getaddrinfo,
-        closing: Callable[[int], object] | None = None,
-    ) -> None:
-        super().__init__(place, resolve, closing)
-        self._rested = 0.0
+    _rested = 0.0  # since when it is kept without a call
 
     def start(self, request: bytes, now: float) -> int:
         """Send a request over the kept connection; returns how many of its bytes left at once.

@@ -53,18 +53,38 @@ class OCMSpanProcessor(SpanProcessor):
             from ocm_otel._span_door import SpanDoor
             from ocm_otel._unrecorded import unrecorded
         self._door = SpanDoor(type(self).__name__, outbox, {}, on_error)
-        if self._door.baggage_keys:  # where nobody asks for it, no span pays for it
-            OCMSpanProcessor.on_start = OCMSpanProcessor._note_start  # type: ignore[assignment,method-assign]
-            OCMSpanProcessor.on_end = OCMSpanProcessor._take  # type: ignore[method-assign]
+        if type(self) is OCMSpanProcessor and not (self._door.baggage_keys or explaining()):
+            self.__class__ = _Passing
         unrecorded.watch(self, self._door)
 
-    def _note_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Read the baggage if `baggage_keys` say so, for it is gone when the span ends."""
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Read the baggage if `baggage_keys` say so, for it is gone when the span ends; else do nothing."""
         if self._door.baggage_keys:
             self._door.note(span, parent_context)
 
     def on_end(self, span: Any) -> None:
         """Take the events of an ended span, a `ReadableSpan`; it stays as it is and is not kept."""
+        self._door.take(span)
+
+    def shutdown(self) -> None:
+        """Deliver what waits, as long as ``shutdown_timeout`` allows; the outbox stays open."""
+        self._door.flush(None)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return True when all that was accepted is delivered or refused within `timeout_millis`."""
+        return self._door.flush_millis(timeout_millis)
+
+
+class _Passing(OCMSpanProcessor):
+    """The processor as it is where nobody reads baggage: most spans only pass by.
+
+    An `OCMSpanProcessor` becomes one by itself; one of a class of the user's own does not.
+    """
+
+    on_start = SpanProcessor.on_start  # which does nothing
+
+    def on_end(self, span: Any) -> None:
+        """Do as `OCMSpanProcessor.on_end`, and see with as little as can be that a span has no tag."""
         try:  # most spans, with as little as can be: the name is written out, and `take` has the public fallback
             bounded = span._attributes  # noqa: SLF001 - as just said
             if not (
@@ -79,17 +99,8 @@ class OCMSpanProcessor(SpanProcessor):
             return
         self._door.take(span)
 
-    def _take(self, span: ReadableSpan) -> None:
-        """Take the events of an ended span, and look at it however little it seems to bear."""
-        self._door.take(span)
 
-    def shutdown(self) -> None:
-        """Deliver what waits, as long as ``shutdown_timeout`` allows; the outbox stays open."""
-        self._door.flush(None)
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Return True when all that was accepted is delivered or refused within `timeout_millis`."""
-        return self._door.flush_millis(timeout_millis)
+_Passing.__name__ = _Passing.__qualname__ = OCMSpanProcessor.__name__  # what a person reads, in `ocm-otel check`, say
 
 
 class OCMSpanExporter(SpanExporter):
@@ -129,4 +140,3 @@ if explaining():
     from ocm_otel._span_door import SpanDoor
 
     explain(SpanDoor, "take", of_span, line=False)
-    OCMSpanProcessor.on_end = OCMSpanProcessor._take  # type: ignore[method-assign] # noqa: SLF001 - each span is told of

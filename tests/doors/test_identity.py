@@ -168,6 +168,29 @@ def test_no_span_is_kept_for_its_baggage(site):
     assert app.door._door._started == {}
 
 
+def test_a_class_of_the_users_reads_baggage_as_well(memory):
+    """A class derived from ours has both methods to call, and what it bears besides changes nothing."""
+    seen = []
+
+    class Mine(OCMSpanProcessor):
+        def on_start(self, span, parent_context=None):
+            seen.append("start")
+            super().on_start(span, parent_context)
+
+        def on_end(self, span):
+            seen.append("end")
+            super().on_end(span)
+
+    memory.settings = Settings(baggage_keys="user_id=user")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Mine(outbox=memory))
+    tracer, with_user = provider.get_tracer("t"), baggage.set_baggage("user", 7)
+    tracer.start_span("page", context=with_user, attributes=CLICK).end()
+    tracer.start_span("page", context=with_user).end()
+    assert [event.user_id for event in memory.events] == ["7"]
+    assert seen == ["start", "end"] * 2
+
+
 def test_an_exporter_sees_no_baggage(memory, sent_along):
     """An exporter runs elsewhere: it takes nobody's baggage for that of its records."""
     provider = LoggerProvider(shutdown_on_exit=False)

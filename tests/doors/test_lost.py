@@ -176,3 +176,15 @@ def test_a_line_that_is_rendered_before_us(
     assert outbox.books.snapshot().reasons.get("lost", {}).get("rendered", 0) == lost
     assert told(caplog, "put it before the renderer") == 1
     assert logging.getLogger("ocm_otel").level == logging.NOTSET
+
+
+@pytest.mark.parametrize("late", ['{"ocm.event_type": "course-save"}', b'{"ocm.event_type": "course-save"}'])
+def test_a_line_that_is_rendered_before_us_later(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, late: object
+) -> None:
+    """A tag in a rendered line is seen, whatever came before it; the line goes on as it is, and nothing is raised."""
+    process = OCMProcessor(outbox=outbox)
+    for line in ({"event": "page"}, {"event": "page"}, late, late):
+        assert process(None, "info", line) is line
+    assert outbox.books.snapshot().reasons["lost"] == {"rendered": 2}
+    assert told(caplog, "put it before the renderer") == 1
