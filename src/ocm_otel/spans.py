@@ -25,17 +25,6 @@ if TYPE_CHECKING:
     from ocm_otel._outbox import Outbox
 
 
-_watched = False  # whether a span that bears no tag is to be looked at all the same: a test watches
-
-
-def _watch(*, opened: bool) -> None:
-    global _watched
-    _watched = opened
-
-
-heed(_watch)
-
-
 class OCMSpanProcessor(SpanProcessor):
     """Makes an event of each span, and each span event, that bears ``ocm.event_type``; never raises.
 
@@ -48,13 +37,19 @@ class OCMSpanProcessor(SpanProcessor):
             default as the outbox's setting ``on_span_error`` says. A span event counts in any case.
     """
 
+    if not TYPE_CHECKING:  # whoever checks types reads `__init__`
+
+        def __new__(cls, *_: object, **__: object) -> OCMSpanProcessor:
+            """Return one that lets most spans pass with less, unless the class is another's or the process explains."""
+            return super().__new__(_Passing if cls is OCMSpanProcessor and not explaining() else cls)
+
     def __init__(self, *, outbox: Outbox | None = None, on_error: str | None = None) -> None:
         with importing:
             from ocm_otel._span_door import SpanDoor
             from ocm_otel._unrecorded import unrecorded
-        self._door = SpanDoor(type(self).__name__, outbox, {}, on_error)
-        if type(self) is OCMSpanProcessor and not (self._door.baggage_keys or explaining()):
-            self.__class__ = _Passing
+        self._door, passing = SpanDoor(type(self).__name__, outbox, {}, on_error), type(self) is _Passing
+        if passing and self._door.baggage_keys:
+            self.__class__ = OCMSpanProcessor
         unrecorded.watch(self, self._door)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -78,20 +73,20 @@ class OCMSpanProcessor(SpanProcessor):
 class _Passing(OCMSpanProcessor):
     """The processor as it is where nobody reads baggage: most spans only pass by.
 
-    An `OCMSpanProcessor` becomes one by itself; one of a class of the user's own does not.
+    An `OCMSpanProcessor` is one from the beginning, for an object that becomes of another class is called more slowly
+    ever after; one of a class of the user's own is not.
     """
 
     on_start = SpanProcessor.on_start  # which does nothing
 
     def on_end(self, span: Any) -> None:
         """Do as `OCMSpanProcessor.on_end`, and see with as little as can be that a span has no tag."""
-        try:  # most spans, with as little as can be: the name is written out, and `take` has the public fallback
+        try:  # the name is written out, and what costs least comes first; `take` has the public fallback
             bounded = span._attributes  # noqa: SLF001 - as just said
             if not (
-                "ocm.event_type" in bounded._dict  # noqa: SLF001 - likewise
-                or bounded.dropped
+                bounded.dropped
+                or "ocm.event_type" in bounded._dict  # noqa: SLF001 - likewise
                 or span._events._dq  # noqa: SLF001 - likewise
-                or _watched
             ):
                 return
         except Exception:  # noqa: BLE001 - a span of another make: `take` finds out what it is
@@ -101,6 +96,15 @@ class _Passing(OCMSpanProcessor):
 
 
 _Passing.__name__ = _Passing.__qualname__ = OCMSpanProcessor.__name__  # what a person reads, in `ocm-otel check`, say
+_pass_by = _Passing.on_end
+
+
+def _watch(*, opened: bool) -> None:
+    """Have each span looked at, tagged or not, while a test watches; to ask at each span costs what one saves."""
+    _Passing.on_end = OCMSpanProcessor.on_end if opened else _pass_by  # type: ignore[method-assign]  # meant so
+
+
+heed(_watch)
 
 
 class OCMSpanExporter(SpanExporter):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ocm_otel._diversion import heed, opened, saw
 from ocm_otel._identity import Beside
 from ocm_otel._lines import described, note_moment, source, stamped
 from ocm_otel._process import importing
-from ocm_otel._tags import EVENT, find
+from ocm_otel._tags import EVENT, TYPE, find
 from ocm_otel._variables import explaining
 
 if TYPE_CHECKING:
@@ -29,12 +30,29 @@ _MISPLACED = (
 )
 
 
-_watched = False  # whether a line that bears no tag is to be looked at all the same: a test watches
+class _Any:
+    """What is looked for in place of the name when a line is to be looked at closely, tagged or not.
+
+    A tuple has it; a mapping cannot be asked for it, nor can a text, and so the line takes the long way.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]  # as Python means it
+
+
+_ANY = _Any()
+_sought: object = TYPE  # what functions look for from their second line on
+_functions: WeakSet[Any] = WeakSet()
 
 
 def _watch(*, opened: bool) -> None:
-    global _watched
-    _watched = opened
+    """Have each line looked at closely while a test watches; a question at each line would cost what one saves."""
+    global _sought
+    _sought = _ANY if opened else TYPE
+    for function in tuple(_functions):
+        function.seek(_ANY)
 
 
 heed(_watch)
@@ -66,28 +84,25 @@ def _function(processor: OCMProcessor, door: Door) -> Any:
     """Return a function that does as a processor does, and sees with as little as can be that a line has no tag.
 
     The first line is looked at closely, for it shows what kind of lines come here: a chain that renders before us does
-    so from the beginning. A later rendered line is still seen if a tag is in it.
+    so from the beginning. After it a tuple, which wraps what is rendered, is so always, and a text if a tag is in it.
     """
-    first = True
+    sought: object = _ANY
 
     def process(logger: WrappedLogger, method_name: str, event_dict: Any) -> Any:
-        nonlocal first
         try:  # the names are written out, for each look-up of a constant costs as much as one in the line
-            if not (
-                "ocm.event_type" in event_dict
-                or "ocm_event_type" in event_dict
-                or "ocm" in event_dict
-                or _watched
-                or first
-            ):
+            if not (sought in event_dict or "ocm_event_type" in event_dict or "ocm" in event_dict):
                 return event_dict
-        except Exception:  # noqa: BLE001 - no line of structlog's: the processor finds out what it is
-            return processor(logger, method_name, event_dict)
-        first = False
+        except Exception:  # noqa: BLE001 - no line of structlog's, or one to look at: the processor finds out
+            seek(_sought)
         return processor(logger, method_name, event_dict)
 
+    def seek(what: object) -> None:
+        nonlocal sought
+        sought = what
+
     process.__name__ = process.__qualname__ = type(processor).__name__
-    vars(process).update(_processor=processor, _door=door)
+    vars(process).update(_processor=processor, _door=door, seek=seek)
+    _functions.add(process)
     return process
 
 

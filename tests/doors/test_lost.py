@@ -188,3 +188,13 @@ def test_a_line_that_is_rendered_before_us_later(
         assert process(None, "info", line) is line
     assert outbox.books.snapshot().reasons["lost"] == {"rendered": 2}
     assert told(caplog, "put it before the renderer") == 1
+
+
+def test_a_line_that_is_wrapped_before_us(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    """In a chain that wraps each line for a formatter of logging before us each lost tag is counted, and told once."""
+    chain = [structlog.stdlib.ProcessorFormatter.wrap_for_formatter, OCMProcessor(outbox=outbox)]
+    log = structlog.wrap_logger(logging.getLogger("shop"), processors=chain, wrapper_class=structlog.stdlib.BoundLogger)
+    for tag in ({}, SAVED, {"a": 1}, SAVED):
+        log.error("saved", **tag)
+    assert outbox.books.snapshot().reasons["lost"] == {"rendered": 2}
+    assert told(caplog, "put it before the renderer") == 1

@@ -113,13 +113,21 @@ def test_a_wrong_tag_is_told(tracer) -> None:
 
 
 def test_a_wrong_tag_on_a_line_is_told() -> None:
-    """A line of structlog without a usable tag is seen while there is a capture, as a span is."""
-    log = structlog.wrap_logger(None, [OCMProcessor(), structlog.processors.JSONRenderer()], wrapper_class=Quiet)
+    """Each line of structlog without a usable tag is seen while there is a capture, as a span is, and only then."""
+    before = structlog.wrap_logger(None, [OCMProcessor(), structlog.processors.JSONRenderer()], wrapper_class=Quiet)
+    wrong = {"ocm.event_typ": "course-save"}
+    for _ in range(2):
+        before.info("saved", **wrong)
     with capture_events() as events:
-        log.info("saved", **{"ocm.event_typ": "course-save"})
-        with pytest.raises(AssertionError, match="1 spans or lines passed the doors") as wrong:
+        within = structlog.wrap_logger(None, [OCMProcessor(), structlog.processors.JSONRenderer()], wrapper_class=Quiet)
+        for log in (before, before, within, within):
+            log.info("saved", **wrong)
+        with pytest.raises(AssertionError, match="4 spans or lines passed the doors") as told:
             events.assert_one("course-save")
-        assert "line 'saved': ocm.event_typ = 'course-save', is ocm.event_type meant?" in str(wrong.value)
+        assert "line 'saved': ocm.event_typ = 'course-save', is ocm.event_type meant?" in str(told.value)
+    within.info("saved", **wrong)
+    with pytest.raises(AssertionError, match="4 spans or lines passed the doors"):
+        events.assert_one("course-save")
 
 
 def test_threads_are_captured_and_waited_for() -> None:
