@@ -130,6 +130,19 @@ def test_a_wrong_tag_on_a_line_is_told() -> None:
         events.assert_one("course-save")
 
 
+def test_a_wrong_tag_on_a_log_record_is_told() -> None:
+    """So is a log record of OpenTelemetry."""
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(OCMLogRecordProcessor())
+    log = provider.get_logger("app")
+    log.emit(body="saved", attributes={"ocm.event_typ": "before"})
+    with capture_events() as events:
+        log.emit(body="saved", attributes={"ocm.event_typ": "course-save"})
+        with pytest.raises(AssertionError, match="1 spans or lines passed the doors") as told:
+            events.assert_one("course-save")
+        assert "log record 'saved': ocm.event_typ = 'course-save', is ocm.event_type meant?" in str(told.value)
+
+
 def test_threads_are_captured_and_waited_for() -> None:
     """An event of a thread that knows nothing of the test is captured; `within` waits for it."""
     with capture_events() as events:

@@ -64,8 +64,8 @@ SDK = "import opentelemetry.trace, opentelemetry.sdk.trace, opentelemetry.sdk._l
 DOORS = {
     "OCMSpanProcessor": (SDK, "spans _diversion _tags"),
     "OCMSpanExporter": (SDK, "spans _diversion _tags"),
-    "OCMLogRecordProcessor": (SDK, "logs"),
-    "OCMLogExporter": (SDK, "logs"),
+    "OCMLogRecordProcessor": (SDK, "logs _diversion"),
+    "OCMLogExporter": (SDK, "logs _diversion"),
     "OCMSampler": (SDK, "sampling _tags"),
     "OCMProcessor": ("import structlog", "structlog _diversion _identity _lines _tags"),
     "OCMHandler": ("import logging, contextlib, contextvars", "logging _diversion _identity _lines _tags"),
