@@ -203,6 +203,7 @@ class Spool:
         Raises:
             OSError: it cannot be read for now.
         """
+        retired = ledger.retired  # before the look, for a writer may fill it and go right after
         try:
             while (row := ledger.lend()) is not None:
                 self._taken += 1
@@ -215,7 +216,7 @@ class Spool:
                 self._drop(1, reason)
         except FileNotFoundError:
             self._drop(ledger.give_up(), "deleted")
-        if ledger.retired:  # counted when it was opened, and not owed any more
+        if retired:  # counted when it was opened, and not owed any more
             self._drop(ledger.give_up(), "settled-before")
         return None
 

@@ -330,6 +330,51 @@ def test_eight_threads_and_a_worker(desk, sync):
     assert held(one) == []
 
 
+class Burst:
+    """Fills the ledger of a desk in the middle of a look, between two steps of it, so that it is retired."""
+
+    def __init__(self, one: Desk, step: int) -> None:
+        self.names = ["a", "b"]
+        self._one, self._left = one, step
+        for name in self.names:
+            one.put(name)
+
+    def found_at_once(self) -> list[str]:
+        """Deliver what there is, with the burst in the middle of it."""
+        sys.setprofile(self._step)
+        try:
+            return self._one.drain()
+        finally:
+            sys.setprofile(None)
+
+    @property
+    def over(self) -> bool:
+        """True if the burst was."""
+        return self._left <= 0
+
+    def _step(self, *_: object) -> None:
+        self._left -= 1
+        if not self._left:
+            sys.setprofile(None)
+            while len(self._one.ledgers()) < 2:
+                self.names.append(str(len(self.names)))
+                query = f"event_type=t&entity_id={'x' * 1000}&user_id={self.names[-1]}"
+                assert self._one.spool.append(query, 1000.0, lambda: self._one.books.add("accepted")) == ""
+
+
+def test_a_burst_in_the_middle_of_a_look(desk, tmp_path):
+    """A burst that fills the ledger between any two steps of who takes loses and doubles nothing."""
+    for step in range(1, 1000):
+        one = desk(tmp_path / str(step))
+        burst = Burst(one, step)
+        assert burst.found_at_once() + one.drain() == burst.names, f"step {step}"
+        columns = one.columns()
+        assert (columns["dropped"], columns["waiting"], columns["delivered"]) == (0, 0, len(burst.names))
+        if not burst.over:
+            break
+    assert 50 < step < 999
+
+
 def test_a_signal_in_the_middle_of_an_append(desk):
     """A signal handler that appends while an append is under way loses and doubles nothing."""
     one = desk()
